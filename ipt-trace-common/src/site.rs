@@ -1,0 +1,100 @@
+//! Where a record was taken.
+
+/// Defines [`Site`] and the way back from its number.
+macro_rules! sites {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// The place in the kernel that a [`Record`](crate::Record) comes from, and what its words
+        /// `a` and `b` hold.
+        ///
+        /// "Entry" and "return" are those of the named kernel function on the record's thread.
+        #[repr(u16)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Site {
+            $($(#[$doc])* $name = $number,)*
+        }
+
+        impl Site {
+            /// Every site, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The site of this number.
+            pub const fn from_number(number: u16) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+sites! {
+    /// A sockopt of iptables begins. `a`: level (0 `SOL_IP`, 41 `SOL_IPV6`) | optname << 16 |
+    /// (1 for setsockopt) << 32. `b`: the user address of the option's value.
+    CallEnter = 1,
+    /// Who called: the first 16 bytes of the thread's comm in `a` and `b`.
+    CallComm = 2,
+    /// Which table: the first 16 bytes of its name in `a` and `b`.
+    CallTable = 3,
+    /// Sizes from the caller's memory. `a`: `num_entries` | blob bytes << 32. `b`: `num_counters`.
+    /// What the call does not have is zero.
+    CallSizes = 4,
+    /// The sockopt ends. `a`: its result (negative errno, as i64).
+    CallExit = 5,
+
+    /// `do_ipt_set_ctl`, `do_ipt_get_ctl` or the ip6t twin: entry.
+    CtlEnter = 10,
+    /// The same: return.
+    CtlExit = 11,
+    /// `translate_table`: entry.
+    CheckEnter = 12,
+    /// The same: return. `a`: its result.
+    CheckExit = 13,
+    /// `xt_find_table_lock`: entry. From here the mutex is waited for.
+    LockEnter = 14,
+    /// The same: return. `a`: the table or an `ERR_PTR`. From here the mutex is held.
+    LockExit = 15,
+    /// `xt_table_unlock`: entry. The mutex is about to be let go.
+    Unlock = 16,
+    /// `xt_replace_table` (up to 6.11) or `do_replace_table` (from 6.12): entry.
+    SwapEnter = 17,
+    /// The same: return.
+    SwapExit = 18,
+    /// `xt_free_table_info`: entry.
+    FreeEnter = 19,
+    /// The same: return.
+    FreeExit = 20,
+    /// `__local_bh_enable_ip`: entry. `a`: the caller's address (its `ip` argument). `b`: `cnt`.
+    BhEnable = 21,
+
+    /// `smp_call_function_many_cond`: entry on the operation's thread.
+    IpiSyncEnter = 30,
+    /// The same: return.
+    IpiSyncExit = 31,
+    /// The thread sent an inter-processor interrupt to one CPU (tracepoint `ipi:ipi_send_cpu`).
+    /// `a`: callback address. `b`: the CPU.
+    IpiSendCpu = 32,
+    /// The thread sent one to several CPUs (tracepoint `ipi:ipi_send_cpumask`).
+    /// `a`: callback address. `b`: how many of the first 64 CPUs.
+    IpiSendMask = 33,
+
+    /// Tracepoint `lock:contention_begin` on the operation's thread. `a`: the lock's address.
+    /// `b`: flags.
+    ContentionBegin = 40,
+    /// Tracepoint `lock:contention_end`. `a`: the lock's address. `b`: result.
+    ContentionEnd = 41,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Site;
+
+    #[test]
+    fn numbers_lead_back_to_their_sites() {
+        for &site in Site::ALL {
+            assert_eq!(Site::from_number(site as u16), Some(site));
+        }
+        assert_eq!(Site::from_number(0), None);
+        assert_eq!(Site::from_number(u16::MAX), None);
+    }
+}

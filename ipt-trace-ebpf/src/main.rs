@@ -1,0 +1,3 @@
+//! The probes.
+#![no_std]
+#![no_main]

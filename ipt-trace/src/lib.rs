@@ -1,0 +1,1 @@
+//! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
