@@ -74,8 +74,7 @@ impl Record {
     /// Copies a record out of `bytes`, which must be exactly one record of a known site.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         use zerocopy::FromBytes as _;
-        let record =
-            Self::read_from_bytes(bytes).map_err(|_| RecordError::Size(bytes.len()))?;
+        let record = Self::read_from_bytes(bytes).map_err(|_| RecordError::Size(bytes.len()))?;
         crate::Site::from_number(record.site).ok_or(RecordError::Site(record.site))?;
         Ok(record)
     }

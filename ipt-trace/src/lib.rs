@@ -1,1 +1,5 @@
 //! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
+
+pub mod kernel;
+pub mod probe;
+pub mod restore;

@@ -1,0 +1,96 @@
+//! What the probes gave: everything that `correlate` needs, and nothing that needs a kernel.
+
+use std::collections::BTreeMap;
+
+use ipt_trace_common::Record;
+
+/// Which probes the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// The best tier that this kernel allows.
+    Auto,
+    /// The kprobe tier or an error.
+    Kprobe,
+    /// The tracepoint tier or an error.
+    Tracepoint,
+    /// No probes.
+    None,
+}
+
+/// Which kind of probes measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Kernel functions are probed, and the tracepoints too.
+    Kprobe,
+    /// Only tracepoints: calls, IPIs, lock contention and softirqs, but nothing inside a call.
+    Tracepoint,
+    /// Nothing was attached; times are the program's own.
+    None,
+}
+
+/// What became of one attach point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PointState {
+    /// It measured.
+    Attached,
+    /// It should have been attached and was not, for this reason.
+    Failed(String),
+    /// This kernel or tier does not have it, for this reason.
+    Absent(String),
+}
+
+/// One attach point and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Where, in the kernel's words: `kprobe:x_tables:xt_table_unlock`, `tracepoint:ipi:ipi_send_cpu`.
+    pub name: String,
+    /// What it gives: "mutex hold", in words that can stand in a sentence.
+    pub gives: &'static str,
+    /// What became of it.
+    pub state: PointState,
+}
+
+/// What may be missing from a recording.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records that did not fit into the ring. Exact.
+    pub lost_records: u64,
+    /// Probe hits that the kernel dropped, where it counts them (from 6.7 on), else `None`.
+    pub missed_hits: Option<u64>,
+}
+
+/// Raise-to-entry delays of one softirq vector on one CPU while an operation was open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoftirqCell {
+    /// The CPU.
+    pub cpu: u32,
+    /// The vector's number (`NET_RX_SOFTIRQ` is 3).
+    pub vector: u32,
+    /// How many delays.
+    pub count: u64,
+    /// Their sum in nanoseconds.
+    pub sum_ns: u64,
+    /// The longest in nanoseconds. Exact.
+    pub max_ns: u64,
+    /// Counts per bucket, [`ipt_trace_common::BUCKETS`] of them.
+    pub buckets: Vec<u64>,
+}
+
+/// Everything that one run of the probes gave.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// The tier that measured.
+    pub tier: Tier,
+    /// Why this tier, in a sentence's words.
+    pub tier_reason: String,
+    /// Every attach point of the table, attached or not.
+    pub points: Vec<Point>,
+    /// What the ring held, in its order (per CPU by time; across CPUs nearly so).
+    pub records: Vec<Record>,
+    /// Softirq delays.
+    pub softirqs: Vec<SoftirqCell>,
+    /// Kernel symbols (`name+0xoffset` or `name`) of the addresses in `records` that are code.
+    pub symbols: BTreeMap<u64, String>,
+    /// What was lost.
+    pub losses: Losses,
+}
