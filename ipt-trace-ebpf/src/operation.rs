@@ -166,39 +166,21 @@ pub fn now() -> u64 {
     unsafe { bpf_ktime_get_ns() }
 }
 
-/// Writes a record of `operation` without waking the reader, whose wake-up would be one of the
-/// interrupts that are being counted; only a ring that is half full wakes it.
+/// Writes a record of `operation`. The reader is not woken, because its wake-up is an IPI from
+/// this CPU, one of those that are being counted; it looks by itself now and then, and only a ring
+/// that is half full wakes it.
+///
+/// Only kprobes and classic tracepoints may call this. The ring has a spinlock, and a program on
+/// `lock:contention_end` that runs while it is held would wait for it forever: the kernel keeps
+/// programs of these two kinds from running inside each other, but not raw tracepoints.
 #[inline(always)]
 pub fn record(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64) {
-    let wakeup = if RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(RING_BYTES / 2) {
-        BPF_RB_FORCE_WAKEUP
-    } else {
-        BPF_RB_NO_WAKEUP
-    };
-    write(operation, time_ns, site, a, b, u64::from(wakeup));
-}
-
-/// Writes the last record of `operation`, which must be closed already, and wakes the reader.
-#[inline(always)]
-pub fn record_last(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64) {
-    write(
-        operation,
-        time_ns,
-        site,
-        a,
-        b,
-        u64::from(BPF_RB_FORCE_WAKEUP),
-    );
-}
-
-#[inline(always)]
-fn write(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64, wakeup: u64) {
     let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
         count_lost();
         return;
     };
     let thread = bpf_get_current_pid_tgid();
-    entry.write(Record {
+    let record = Record {
         time_ns,
         pid: (thread >> 32) as u32,
         tid: thread as u32,
@@ -208,8 +190,17 @@ fn write(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64, wakeup: u64
         a,
         b,
         operation: operation.number,
-    });
-    entry.submit(wakeup);
+    };
+    // SAFETY: the entry is as large as a record and aligned for it. Volatile, because the compiler
+    // would otherwise write zeros by calling a function that loops over their bytes.
+    unsafe { entry.as_mut_ptr().write_volatile(record) };
+    let half_full = RECORDS.query(u64::from(BPF_RB_AVAIL_DATA)) > u64::from(RING_BYTES / 2);
+    let wakeup = if half_full {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    entry.submit(wakeup.into());
 }
 
 /// Counts a record that could not be written.

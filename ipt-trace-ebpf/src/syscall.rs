@@ -113,7 +113,7 @@ fn exit(ctx: &TracePointContext) -> u32 {
     {
         sizes(&operation, time_ns, true);
     }
-    operation::record_last(&operation, time_ns, Site::CallExit, result as u64, 0);
+    operation::record(&operation, time_ns, Site::CallExit, result as u64, 0);
     debug!(ctx, "operation {} closes: {}", operation.number, result);
     0
 }

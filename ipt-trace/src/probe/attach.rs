@@ -1,16 +1,15 @@
 //! Loading the programs, and attaching them where the table says.
 
 use std::{
+    any::Any,
     io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    programs::{
-        KProbe, Program, ProgramError, RawTracePoint, TracePoint, kprobe::KProbeLink,
-        links::FdLink, raw_trace_point::RawTracePointLink, trace_point::TracePointLink,
-    },
+    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint, links::FdLink},
     util::KernelVersion,
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
@@ -31,11 +30,29 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 const BH_FUNCTIONS_MAX: usize = 8;
 
 /// What keeps a program attached.
-#[derive(Debug)]
 enum Link {
-    KProbe(KProbeLink),
-    TracePoint(TracePointLink),
-    RawTracePoint(RawTracePointLink),
+    /// A kprobe or tracepoint on a kernel that counts what it misses.
+    Counted(FdLink),
+    /// Any other, for its end of life only.
+    Other { _link: Box<dyn Any> },
+}
+
+impl Link {
+    /// Wraps a kprobe's or tracepoint's link. (aya gives a link's number only for an [`FdLink`],
+    /// which kernels that count misses always make.)
+    fn new<L: TryInto<FdLink> + 'static>(link: L) -> Option<Self> {
+        if misses::are_counted() {
+            link.try_into().ok().map(Self::Counted)
+        } else {
+            Some(Self::other(link))
+        }
+    }
+
+    fn other<L: 'static>(link: L) -> Self {
+        Self::Other {
+            _link: Box::new(link),
+        }
+    }
 }
 
 /// The probes as loaded and attached.
@@ -98,36 +115,32 @@ impl Attached {
         refusal
     }
 
-    /// Detaches everything, last attached first, and says how many hits the kernel dropped.
-    pub fn detach(&mut self) -> Option<u64> {
-        let mut missed = misses::are_counted().then_some(0);
-        for link in std::mem::take(&mut self.links).into_iter().rev() {
-            let link: Option<FdLink> = match link {
-                Link::KProbe(link) => link.try_into().ok(),
-                Link::TracePoint(link) => link.try_into().ok(),
-                // Its program counts all that it misses.
-                Link::RawTracePoint(link) => {
-                    drop(link);
-                    continue;
-                }
-            };
-            missed = missed
-                .zip(link.and_then(|link| missed_by(&link)))
-                .map(|(a, b)| a + b);
+    /// How many hits the kernel has dropped since these probes were loaded, where it counts them.
+    pub fn missed(&self) -> Option<u64> {
+        if !misses::are_counted() {
+            return None;
+        }
+        let mut missed = 0;
+        for link in &self.links {
+            if let Link::Counted(link) = link {
+                missed += misses::of_link(link.info().ok()?.id()).ok()?;
+            }
         }
         for (_, program) in self.ebpf.programs() {
             // A program that was not needed is not loaded, and missed nothing.
             if let Ok(fd) = program.fd() {
-                let count = misses::of_program(std::os::fd::AsFd::as_fd(fd)).ok();
-                missed = missed.zip(count).map(|(a, b)| a + b);
+                missed += misses::of_program(fd.as_fd()).ok()?;
             }
         }
-        missed
+        Some(missed)
     }
-}
 
-fn missed_by(link: &FdLink) -> Option<u64> {
-    misses::of_link(link.info().ok()?.id()).ok()
+    /// Detaches everything, last attached first.
+    pub fn detach(&mut self) {
+        while let Some(link) = self.links.pop() {
+            drop(link);
+        }
+    }
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
@@ -290,8 +303,7 @@ impl Attacher {
             load_once(program.fd().is_ok(), || program.load())?;
             let id = program.attach(group, name)?;
             let link = program.take_link(id)?;
-            this.links.push(Link::TracePoint(link));
-            Ok(())
+            this.keep(Link::new(link))
         })
     }
 
@@ -304,7 +316,7 @@ impl Attacher {
                 .attach(name)
                 .inspect_err(|error| missing = is_not_found(error))?;
             let link = program.take_link(id)?;
-            this.links.push(Link::RawTracePoint(link));
+            this.links.push(Link::other(link));
             Ok(())
         });
         if missing {
@@ -319,7 +331,11 @@ impl Attacher {
         load_once(program.fd().is_ok(), || program.load())?;
         let id = program.attach(target, 0)?;
         let link = program.take_link(id)?;
-        self.links.push(Link::KProbe(link));
+        self.keep(Link::new(link))
+    }
+
+    fn keep(&mut self, link: Option<Link>) -> Result<(), ProgramError> {
+        self.links.push(link.ok_or(ProgramError::NotAttached)?);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
+    time::MissedTickBehavior,
 };
 
 use super::{
@@ -23,6 +24,9 @@ use super::{
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
 };
+
+/// How often the ring is looked into: the probes wake nobody before it is half full.
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the thread says when everything is attached.
 pub struct Started {
@@ -85,8 +89,10 @@ pub fn run(
         points,
         attach_time: begin.elapsed(),
     }));
+    let missed_before = attached.missed();
     reader.read_until(stop);
-    let missed_hits = attached.detach();
+    let missed = attached.missed();
+    attached.detach();
     reader.drain();
     let (records, undecoded) = (reader.records, reader.undecoded);
     Some(Recording {
@@ -97,7 +103,9 @@ pub fn run(
         softirqs: softirqs(&attached),
         losses: Losses {
             lost_records: lost(&attached) + undecoded,
-            missed_hits,
+            missed_hits: missed
+                .zip(missed_before)
+                .map(|(after, before)| after - before),
         },
         points: attached.points,
     })
@@ -234,7 +242,7 @@ impl Reader {
     /// Reads as records come, until told to stop.
     fn read_until(&mut self, mut stop: oneshot::Receiver<()>) {
         let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_io()
+            .enable_all()
             .build()
         {
             Ok(runtime) => runtime,
@@ -256,8 +264,11 @@ impl Reader {
     async fn read_as_it_comes(&mut self, stop: &mut oneshot::Receiver<()>) -> std::io::Result<()> {
         let ring = readable(&self.ring)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = interval.tick() => {}
                 guard = ring.readable() => guard?.clear_ready(),
                 guard = async {
                     match &logger {
