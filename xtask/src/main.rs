@@ -1,16 +1,23 @@
 //! Sets up, builds, tests and shows ipt-trace.
 
+mod build;
 mod cleanup;
 mod debian;
+mod initramfs;
+mod kernels;
+mod modules;
 mod process;
 mod setup;
 mod ui;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+
+use crate::setup::Need;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about, disable_help_subcommand = true)]
@@ -23,6 +30,14 @@ struct Cli {
 enum Task {
     /// Install everything that is missing, for all other subcommands
     Setup,
+    /// Build ipt-trace with its probes
+    Build {
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run a command, or the VM tests, on kernels in virtual machines
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,7 +53,14 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<ExitCode> {
     match task {
-        Task::Setup => setup::ensure(&setup::Need::ALL)?,
+        Task::Setup => setup::ensure(&Need::ALL)?,
+        Task::Build { release } => {
+            setup::ensure(&[Need::EbpfToolchain])?;
+            if let Some(program) = build::program(release)? {
+                ui::note(&format!("built {}", workspace::short(&program)));
+            }
+        }
+        Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)
 }
