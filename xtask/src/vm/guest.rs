@@ -91,13 +91,15 @@ impl Guest {
         let (busybox, legacy, ip) =
             (Package::BUSYBOX.require()?, Package::IPTABLES.require()?, Package::IPROUTE.require()?);
         archive.copy(&busybox, "bin/busybox")?;
-        archive.link("bin/sh", "busybox")?;
+        // Busybox's own shell would run its applets in place of programs of the same name, such as ip.
+        let shell = Path::new("/bin/sh");
+        archive.copy(shell, "bin/sh")?;
         archive.copy(&legacy, "bin/xtables-legacy-multi")?;
         for name in LEGACY {
             archive.link(&format!("bin/{name}"), "xtables-legacy-multi")?;
         }
         archive.copy(&ip, "bin/ip")?;
-        let mut dynamic = vec![busybox, legacy, ip];
+        let mut dynamic = vec![busybox, shell.to_owned(), legacy, ip];
         if let Some(program) = &self.program {
             archive.copy(program, "bin/ipt-trace")?;
             dynamic.push(program.clone());

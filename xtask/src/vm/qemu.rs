@@ -134,7 +134,8 @@ impl Run {
             .args(["-append", KERNEL_ARGUMENTS])
             .args(["-serial", &format!("file:{}", self.path("console").display())])
             // The command's output has a channel of its own, apart from what the kernel says.
-            .args(["-chardev", "stdio,id=output,signal=off"])
+            // (A stdio channel would be closed at once, for want of an input.)
+            .args(["-chardev", "file,id=output,path=/dev/stdout"])
             .args(["-device", "virtio-serial-pci"])
             .args(["-device", "virtserialport,chardev=output,name=output"]);
         for name in ["files", "result"] {
