@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, field, record_entry, record_return};
+use crate::operation::{self, field, record_entry, record_return, void};
 
 /// Whether the kernel lets programs read its memory (1) or is locked down (0). The verifier knows
 /// the value and never sees the call that would be refused.
@@ -23,7 +23,7 @@ pub fn ipi_sync_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn ipi_sync_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::IpiSyncExit)
+    record_return(&ctx, Site::IpiSyncExit, void)
 }
 
 #[tracepoint]

@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, field, record_entry, record_return};
+use crate::operation::{self, field, pointer, record_entry, record_return};
 
 /// `xt_find_table_lock(net, af, name)`.
 #[kprobe]
@@ -16,7 +16,7 @@ pub fn lock_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn lock_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::LockExit)
+    record_return(&ctx, Site::LockExit, pointer)
 }
 
 /// `xt_table_unlock(table)`.

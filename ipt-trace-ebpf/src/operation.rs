@@ -221,11 +221,33 @@ pub fn record_entry(ctx: &ProbeContext, site: Site, a: Option<usize>, b: Option<
     0
 }
 
-/// Records a kernel function's return, with its result in `a`.
+/// Records a kernel function's return, with what `result` makes of its context in `a`.
 #[inline(always)]
-pub fn record_return(ctx: &RetProbeContext, site: Site) -> u32 {
+pub fn record_return(
+    ctx: &RetProbeContext,
+    site: Site,
+    result: impl FnOnce(&RetProbeContext) -> u64,
+) -> u32 {
     let Some(operation) = current() else { return 0 };
-    record(&operation, now(), site, ctx.ret(), 0);
+    record(&operation, now(), site, result(ctx), 0);
+    0
+}
+
+/// The result of a function that returns an `int`.
+#[inline(always)]
+pub fn int(ctx: &RetProbeContext) -> u64 {
+    i64::from(ctx.ret::<i32>()) as u64
+}
+
+/// The result of a function that returns a pointer.
+#[inline(always)]
+pub fn pointer(ctx: &RetProbeContext) -> u64 {
+    ctx.ret()
+}
+
+/// The result of a function that returns nothing.
+#[inline(always)]
+pub fn void(_ctx: &RetProbeContext) -> u64 {
     0
 }
 

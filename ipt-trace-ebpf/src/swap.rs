@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{record_entry, record_return};
+use crate::operation::{int, pointer, record_entry, record_return, void};
 
 /// How many functions [`BH_FUNCTIONS`] can hold.
 const BH_FUNCTIONS_MAX: usize = 8;
@@ -27,7 +27,7 @@ pub fn ctl_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn ctl_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::CtlExit)
+    record_return(&ctx, Site::CtlExit, int)
 }
 
 #[kprobe]
@@ -37,7 +37,7 @@ pub fn check_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn check_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::CheckExit)
+    record_return(&ctx, Site::CheckExit, int)
 }
 
 #[kprobe]
@@ -47,7 +47,7 @@ pub fn swap_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn swap_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::SwapExit)
+    record_return(&ctx, Site::SwapExit, pointer)
 }
 
 #[kprobe]
@@ -57,7 +57,7 @@ pub fn free_enter(ctx: ProbeContext) -> u32 {
 
 #[kretprobe]
 pub fn free_exit(ctx: RetProbeContext) -> u32 {
-    record_return(&ctx, Site::FreeExit)
+    record_return(&ctx, Site::FreeExit, void)
 }
 
 /// `__local_bh_enable_ip(ip, cnt)`: every packet passes here, and packets that interrupt an

@@ -76,9 +76,15 @@ impl Kernel {
         if let Some(image) = Image::open(&place) {
             return Ok(image);
         }
-        let what = format!("fetch kernel {} of Debian {}, and pack its modules", self.label(), self.suite());
-        ui::step(&what, || self.fetch(&place)).with_context(|| format!("kernel {self} cannot be had"))?;
-        Image::open(&place).ok_or_else(|| anyhow!("{} is incomplete: delete it and try again", place.display()))
+        let what = format!(
+            "fetch kernel {} of Debian {}, and pack its modules",
+            self.label(),
+            self.suite()
+        );
+        ui::step(&what, || self.fetch(&place))
+            .with_context(|| format!("kernel {self} cannot be had"))?;
+        Image::open(&place)
+            .ok_or_else(|| anyhow!("{} is incomplete: delete it and try again", place.display()))
     }
 
     /// Downloads and unpacks the kernel, and puts what is needed of it at `place`, all or nothing.
@@ -91,9 +97,17 @@ impl Kernel {
             suite.unpack(&package, &version, &unpacked)?;
         }
         let vmlinuz = only_entry(&unpacked.join("boot"), "vmlinuz-")?;
-        let release = vmlinuz.file_name().unwrap_or_default().to_string_lossy().replace("vmlinuz-", "");
-        let tree = ["usr/lib/modules", "lib/modules"].map(|folder| unpacked.join(folder).join(&release));
-        let tree = tree.iter().find(|tree| tree.is_dir()).context("the kernel's packages hold no modules")?;
+        let release = vmlinuz
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replace("vmlinuz-", "");
+        let tree =
+            ["usr/lib/modules", "lib/modules"].map(|folder| unpacked.join(folder).join(&release));
+        let tree = tree
+            .iter()
+            .find(|tree| tree.is_dir())
+            .context("the kernel's packages hold no modules")?;
         modules::pack(tree, &release, &work)?;
         fs::rename(&vmlinuz, work.join("vmlinuz"))?;
         fs::write(work.join("release"), &release)?;
@@ -115,7 +129,11 @@ impl Image {
     fn open(place: &Path) -> Option<Self> {
         let release = fs::read_to_string(place.join("release")).ok()?;
         let (vmlinuz, modules) = (place.join("vmlinuz"), place.join(modules::ARCHIVE));
-        (vmlinuz.is_file() && modules.is_file()).then_some(Self { vmlinuz, modules, release })
+        (vmlinuz.is_file() && modules.is_file()).then_some(Self {
+            vmlinuz,
+            modules,
+            release,
+        })
     }
 }
 
@@ -126,7 +144,9 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
     while let Some(name) = todo.pop() {
         let all = show(&name)?;
         // apt-cache shows the newest version first.
-        let newest = all.first().with_context(|| format!("no version of {name}"))?;
+        let newest = all
+            .first()
+            .with_context(|| format!("no version of {name}"))?;
         for dependency in newest.depends() {
             let known = found.iter().any(|(name, _)| name == dependency);
             if !known && PARTS.iter().any(|part| dependency.starts_with(part)) {
@@ -134,7 +154,9 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
             }
         }
         if name != META {
-            let version = newest.get("Version").with_context(|| format!("{name} has no version"))?;
+            let version = newest
+                .get("Version")
+                .with_context(|| format!("{name} has no version"))?;
             found.push((name, version.to_owned()));
         }
     }
@@ -145,17 +167,22 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
 }
 
 fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     paths
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)))
+        .find(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
+        })
         .with_context(|| format!("no {prefix}* in {}", folder.display()))
 }
 
 /// Unpacks every compressed module of a tree, with as many processes as there are CPUs.
 pub fn decompress(tree: &Path) -> Result<()> {
     // `find` and `xargs` come with every Debian; a tree without such files is fine.
-    let script = r#"find "$0" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz --decompress"#;
+    let script =
+        r#"find "$0" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz --decompress"#;
     process::read(Command::new("sh").args(["-c", script]).arg(tree)).map(drop)
 }
 
@@ -173,13 +200,23 @@ mod tests {
                 }
                 _ => "linux-base",
             };
-            Ok(Paragraph::parse_all(&format!("Package: {name}\nVersion: 7.2.1-1\nDepends: {depends}\n")))
+            Ok(Paragraph::parse_all(&format!(
+                "Package: {name}\nVersion: 7.2.1-1\nDepends: {depends}\n"
+            )))
         };
-        let mut names: Vec<String> = parts(&index).unwrap().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<String> = parts(&index)
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         names.sort();
         assert_eq!(
             names,
-            ["linux-binary-7.2.1-cloud-amd64", "linux-image-7.2.1-cloud-amd64", "linux-modules-7.2.1-cloud-amd64"]
+            [
+                "linux-binary-7.2.1-cloud-amd64",
+                "linux-image-7.2.1-cloud-amd64",
+                "linux-modules-7.2.1-cloud-amd64"
+            ]
         );
     }
 

@@ -39,7 +39,10 @@ impl Tracked {
                 let _ = killpg(group, Signal::SIGKILL);
             }
         });
-        Ok(Self { child, guard: Some(guard) })
+        Ok(Self {
+            child,
+            guard: Some(guard),
+        })
     }
 
     /// Waits for the child to end.
@@ -109,13 +112,23 @@ pub fn read_at_most(command: &mut Command, limit: Duration) -> Result<String> {
     let stderr = tracked.child.stderr.take().map(collect);
     let status = tracked.wait_at_most(limit)?;
     let text = |thread: Option<std::thread::JoinHandle<String>>| {
-        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+        thread
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
     };
     let (stdout, stderr) = (text(stdout), text(stderr));
     match status {
         Some(status) if status.success() => Ok(stdout),
-        Some(status) => bail!("{} failed: {status}\n{}", line(command), tail(&(stdout + &stderr), 25)),
-        None => bail!("{} did not end within {} s and was ended", line(command), limit.as_secs()),
+        Some(status) => bail!(
+            "{} failed: {status}\n{}",
+            line(command),
+            tail(&(stdout + &stderr), 25)
+        ),
+        None => bail!(
+            "{} did not end within {} s and was ended",
+            line(command),
+            limit.as_secs()
+        ),
     }
 }
 
@@ -147,7 +160,10 @@ pub fn tail(text: &str, lines: usize) -> String {
 /// The command as a person would type it in a shell.
 pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quote(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A word quoted for a shell, where it needs to be.
@@ -189,16 +205,24 @@ mod tests {
     #[test]
     fn ends_a_child_that_takes_too_long() {
         let start = Instant::now();
-        let error = read_at_most(Command::new("sleep").arg("20"), Duration::from_millis(50)).unwrap_err();
-        assert!(error.to_string().contains("sleep 20 did not end"), "{error}");
+        let error =
+            read_at_most(Command::new("sleep").arg("20"), Duration::from_millis(50)).unwrap_err();
+        assert!(
+            error.to_string().contains("sleep 20 did not end"),
+            "{error}"
+        );
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
     fn shows_what_a_failed_command_said() {
-        let error = read(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err();
+        let error =
+            read(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("exit status: 3") && text.contains("out") && text.contains("err"), "{text}");
+        assert!(
+            text.contains("exit status: 3") && text.contains("out") && text.contains("err"),
+            "{text}"
+        );
     }
 
     #[test]

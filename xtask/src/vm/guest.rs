@@ -31,8 +31,12 @@ const LEGACY: [&str; 12] = [
 /// Files by which names become numbers, there or not.
 const NAMES: [&str; 3] = ["/etc/protocols", "/etc/services", "/etc/nsswitch.conf"];
 /// Where distributions keep iptables' extensions.
-const EXTENSIONS: [&str; 4] =
-    ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
+const EXTENSIONS: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/xtables",
+    "/usr/lib64/xtables",
+    "/usr/lib/xtables",
+    "/lib/xtables",
+];
 
 /// What to run in a guest, and with what.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +54,8 @@ impl Guest {
     pub fn write_initramfs(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
         let own = path.with_extension("own");
         self.write_archive(kernel, &own)?;
-        let mut out = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let mut out =
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         for part in [&image.modules, &own] {
             io::copy(&mut File::open(part)?, &mut out)?;
         }
@@ -61,9 +66,15 @@ impl Guest {
     fn write_archive(&self, kernel: Kernel, path: &Path) -> Result<()> {
         let mut archive = Archive::create(path)?;
         archive.file("init", 0o755, include_bytes!("init.sh"))?;
-        archive.file("ipt-trace/environment", 0o644, environment(kernel).as_bytes())?;
+        archive.file(
+            "ipt-trace/environment",
+            0o644,
+            environment(kernel).as_bytes(),
+        )?;
         archive.file("ipt-trace/command", 0o644, self.script.as_bytes())?;
-        for folder in ["dev", "proc", "sys", "run", "tmp", "root", "out", "etc", "var", "bin"] {
+        for folder in [
+            "dev", "proc", "sys", "run", "tmp", "root", "out", "etc", "var", "bin",
+        ] {
             archive.folder(folder)?;
         }
         // One folder for all programs, whatever path they are called by.
@@ -88,8 +99,11 @@ impl Guest {
 
     /// Adds the programs, and returns what may need libraries.
     fn programs(&self, archive: &mut Archive) -> Result<Vec<PathBuf>> {
-        let (busybox, legacy, ip) =
-            (Package::BUSYBOX.require()?, Package::IPTABLES.require()?, Package::IPROUTE.require()?);
+        let (busybox, legacy, ip) = (
+            Package::BUSYBOX.require()?,
+            Package::IPTABLES.require()?,
+            Package::IPROUTE.require()?,
+        );
         archive.copy(&busybox, "bin/busybox")?;
         // Busybox's own shell would run its applets in place of programs of the same name, such as ip.
         let shell = Path::new("/bin/sh");
@@ -104,8 +118,11 @@ impl Guest {
             archive.copy(program, "bin/ipt-trace")?;
             dynamic.push(program.clone());
         }
-        let extensions = EXTENSIONS.into_iter().find(|folder| Path::new(folder).is_dir());
-        let extensions = extensions.context("iptables' extensions are in none of the usual folders")?;
+        let extensions = EXTENSIONS
+            .into_iter()
+            .find(|folder| Path::new(folder).is_dir());
+        let extensions =
+            extensions.context("iptables' extensions are in none of the usual folders")?;
         archive.tree(Path::new(extensions), extensions)?;
         for entry in std::fs::read_dir(extensions)? {
             dynamic.push(entry?.path());
@@ -128,7 +145,14 @@ fn environment(kernel: Kernel) -> String {
 pub fn script(words: &[String]) -> String {
     match words {
         [script] => format!("{script}\n"),
-        words => words.iter().map(|word| process::quote(word)).collect::<Vec<_>>().join(" ") + "\n",
+        words => {
+            words
+                .iter()
+                .map(|word| process::quote(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+                + "\n"
+        }
     }
 }
 
@@ -153,7 +177,11 @@ fn parse_ldd(text: &str) -> Result<BTreeSet<String>> {
         if path.starts_with("not found") {
             bail!("a library for the guest is missing on this machine: {line}");
         }
-        if let Some(path) = path.split_whitespace().next().filter(|path| path.starts_with('/')) {
+        if let Some(path) = path
+            .split_whitespace()
+            .next()
+            .filter(|path| path.starts_with('/'))
+        {
             found.insert(path.to_owned());
         }
     }
@@ -186,14 +214,23 @@ mod tests {
         let text = "/bin/a:\n\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x7f)\n/bin/b:\n\tnot a dynamic executable\n";
         let found: Vec<String> = parse_ldd(text).unwrap().into_iter().collect();
-        assert_eq!(found, ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert_eq!(
+            found,
+            [
+                "/lib/x86_64-linux-gnu/libc.so.6",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+        );
         assert!(parse_ldd("\tlibx.so => not found\n").is_err());
     }
 
     #[test]
     fn one_word_is_a_script_and_several_are_a_command() {
         assert_eq!(script(&["a && b".to_owned()]), "a && b\n");
-        assert_eq!(script(&["echo".to_owned(), "a  b".to_owned()]), "echo 'a  b'\n");
+        assert_eq!(
+            script(&["echo".to_owned(), "a  b".to_owned()]),
+            "echo 'a  b'\n"
+        );
     }
 
     #[test]
