@@ -64,7 +64,7 @@ pub struct Attached {
     /// The kernel's symbols, where they were needed.
     pub symbols: Option<Symbols>,
     /// In the order of attaching.
-    links: Vec<Link>,
+    links: Vec<(String, Link)>,
 }
 
 /// Loads the probes and attaches those of `tier`. What does not attach is said in its [`Point`];
@@ -121,15 +121,19 @@ impl Attached {
             return None;
         }
         let mut missed = 0;
-        for link in &self.links {
+        for (name, link) in &self.links {
             if let Link::Counted(link) = link {
-                missed += misses::of_link(link.info().ok()?.id()).ok()?;
+                let count = misses::of_link(link.info().ok()?.id()).ok()?;
+                log_missed(name, count);
+                missed += count;
             }
         }
-        for (_, program) in self.ebpf.programs() {
+        for (name, program) in self.ebpf.programs() {
             // A program that was not needed is not loaded, and missed nothing.
             if let Ok(fd) = program.fd() {
-                missed += misses::of_program(fd.as_fd()).ok()?;
+                let count = misses::of_program(fd.as_fd()).ok()?;
+                log_missed(name, count);
+                missed += count;
             }
         }
         Some(missed)
@@ -140,6 +144,12 @@ impl Attached {
         while let Some(link) = self.links.pop() {
             drop(link);
         }
+    }
+}
+
+fn log_missed(name: &str, count: u64) {
+    if count > 0 {
+        log::debug!("{count} hits of {name} were dropped by the kernel so far");
     }
 }
 
@@ -200,7 +210,7 @@ struct Attacher {
     symbols: Option<Result<Symbols, SymbolError>>,
     ebpf: Ebpf,
     points: Vec<Point>,
-    links: Vec<Link>,
+    links: Vec<(String, Link)>,
 }
 
 impl Attacher {
@@ -303,7 +313,7 @@ impl Attacher {
             load_once(program.fd().is_ok(), || program.load())?;
             let id = program.attach(group, name)?;
             let link = program.take_link(id)?;
-            this.keep(Link::new(link))
+            this.keep(name, Link::new(link))
         })
     }
 
@@ -316,7 +326,7 @@ impl Attacher {
                 .attach(name)
                 .inspect_err(|error| missing = is_not_found(error))?;
             let link = program.take_link(id)?;
-            this.links.push(Link::other(link));
+            this.links.push((name.to_owned(), Link::other(link)));
             Ok(())
         });
         if missing {
@@ -331,11 +341,12 @@ impl Attacher {
         load_once(program.fd().is_ok(), || program.load())?;
         let id = program.attach(target, 0)?;
         let link = program.take_link(id)?;
-        self.keep(Link::new(link))
+        self.keep(target, Link::new(link))
     }
 
-    fn keep(&mut self, link: Option<Link>) -> Result<(), ProgramError> {
-        self.links.push(link.ok_or(ProgramError::NotAttached)?);
+    fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {
+        self.links
+            .push((name.to_owned(), link.ok_or(ProgramError::NotAttached)?));
         Ok(())
     }
 
