@@ -32,9 +32,9 @@ sites! {
     /// A sockopt of iptables begins. `a`: level (0 `SOL_IP`, 41 `SOL_IPV6`) | optname << 16 |
     /// (1 for setsockopt) << 32. `b`: the user address of the option's value.
     CallEnter = 1,
-    /// Who called: the first 16 bytes of the thread's comm in `a` and `b`.
+    /// Who called: the thread's comm (at most 15 bytes) in `a` and `b`, padded with zeros.
     CallComm = 2,
-    /// Which table: the first 16 bytes of its name in `a` and `b`.
+    /// Which table: the first 15 bytes of its name in `a` and `b`, padded with zeros.
     CallTable = 3,
     /// Sizes from the caller's memory. `a`: `num_entries` | blob bytes << 32. `b`: `num_counters`.
     /// What the call does not have is zero.

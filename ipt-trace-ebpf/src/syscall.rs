@@ -4,8 +4,10 @@
 //! include/uapi/linux (the same for both families, unchanged since 2.6). Calls of 32-bit programs
 //! on a 64-bit kernel do not reach these tracepoints.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_probe_read_user},
+    helpers::{bpf_get_current_comm, bpf_probe_read_user, generated::bpf_probe_read_user_str},
     macros::tracepoint,
     programs::TracePointContext,
 };
@@ -118,16 +120,26 @@ fn exit(ctx: &TracePointContext) -> u32 {
     0
 }
 
-/// The first 16 bytes of the table's name, which every one of the options begins with.
+/// The table's name, which every one of the options begins with: as much of it as two words hold,
+/// and zeros after its end, where callers leave what their stack held.
 #[inline(always)]
-fn read_table(value: u64) -> Option<[u8; 16]> {
-    // SAFETY: the helper checks that the address is readable user memory.
-    unsafe { bpf_probe_read_user(value as *const [u8; 16]) }.ok()
+fn read_table(value: u64) -> Option<(u64, u64)> {
+    let mut name = [0u64; 2];
+    // SAFETY: `name` is as large as said, and the helper checks that the address is readable user
+    // memory.
+    let length = unsafe {
+        bpf_probe_read_user_str(
+            name.as_mut_ptr().cast(),
+            size_of_val(&name) as u32,
+            value as *const c_void,
+        )
+    };
+    let [a, b] = name;
+    (length >= 0).then_some((a, b))
 }
 
 #[inline(always)]
-fn describe(operation: &Open, time_ns: u64, table: [u8; 16], at_exit: bool) {
-    let (a, b) = words(table);
+fn describe(operation: &Open, time_ns: u64, (a, b): (u64, u64), at_exit: bool) {
     operation::record(operation, time_ns, Site::CallTable, a, b);
     sizes(operation, time_ns, at_exit);
 }

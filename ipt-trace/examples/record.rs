@@ -18,12 +18,14 @@ use ipt_trace_common::{Record, Site};
 struct Stderr;
 
 impl log::Log for Stderr {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("ipt_trace") || metadata.level() <= log::Level::Warn
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        eprintln!("{}: {}: {}", record.level(), record.target(), record.args());
+        if self.enabled(record.metadata()) {
+            eprintln!("{}: {}: {}", record.level(), record.target(), record.args());
+        }
     }
 
     fn flush(&self) {}
@@ -157,6 +159,10 @@ fn print(recording: &Recording) {
             cell.max_ns
         );
     }
+    println!(
+        "{} programs are loaded in the kernel",
+        aya::programs::loaded_programs().count()
+    );
     println!(
         "{:?}, {} records",
         recording.losses,
