@@ -39,8 +39,8 @@ impl Family {
     /// The file that lists the tables of this network namespace.
     pub const fn tables_file(self) -> &'static str {
         match self {
-            Self::Ipv4 => "/proc/net/ip_tables_names",
-            Self::Ipv6 => "/proc/net/ip6_tables_names",
+            Self::Ipv4 => "/proc/thread-self/net/ip_tables_names",
+            Self::Ipv6 => "/proc/thread-self/net/ip6_tables_names",
         }
     }
 }

@@ -105,7 +105,7 @@ impl XtablesLock {
             Wait::Forever => None,
         };
         match block(file, deadline, &mut |waited| {
-            notice(waited, holder_of(&path))
+            notice(waited, holder_of(&path));
         }) {
             Some(Ok(file)) => Ok(Self { _file: file }),
             Some(Err(errno)) => Err(unusable(errno.into())),
