@@ -6,7 +6,7 @@ use crate::kernel::Family;
 
 /// `enum ipt_reject_with`.
 const PORT_UNREACHABLE: u32 = 3;
-const TCP_RESET: u32 = 8;
+const TCP_RESET: u32 = 7;
 
 /// What it may answer with: name, other name, number; in the kernel's order.
 const ANSWERS: &[(&str, &str, u32)] = &[
@@ -14,10 +14,10 @@ const ANSWERS: &[(&str, &str, u32)] = &[
     ("icmp-host-unreachable", "host-unreach", 1),
     ("icmp-proto-unreachable", "proto-unreach", 2),
     ("icmp-port-unreachable", "port-unreach", PORT_UNREACHABLE),
-    ("icmp-net-prohibited", "net-prohib", 6),
-    ("icmp-host-prohibited", "host-prohib", 7),
+    ("icmp-net-prohibited", "net-prohib", 5),
+    ("icmp-host-prohibited", "host-prohib", 6),
     ("tcp-reset", "tcp-rst", TCP_RESET),
-    ("icmp-admin-prohibited", "admin-prohib", 9),
+    ("icmp-admin-prohibited", "admin-prohib", 8),
 ];
 
 const DEFAULT: [u8; 4] = PORT_UNREACHABLE.to_ne_bytes();
