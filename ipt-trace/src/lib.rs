@@ -1,5 +1,9 @@
 //! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
 
+pub mod cli;
+pub mod generate;
 pub mod kernel;
 pub mod probe;
 pub mod restore;
+pub mod ruleset;
+pub mod save;
