@@ -81,7 +81,9 @@ sites! {
     IpiSendMask = 33,
 
     /// Tracepoint `lock:contention_begin` on the operation's thread. `a`: the lock's address.
-    /// `b`: flags.
+    /// `b`: flags (`LCB_F_SPIN` 1, `LCB_F_READ` 2, `LCB_F_WRITE` 4, `LCB_F_MUTEX` 32 of
+    /// `include/trace/events/lock.h`). A mutex that is spun on and then slept on begins twice and
+    /// ends once.
     ContentionBegin = 40,
     /// Tracepoint `lock:contention_end`. `a`: the lock's address. `b`: result.
     ContentionEnd = 41,

@@ -1,8 +1,9 @@
 //! Records what the probes see while a command runs:
-//! `record [--probes auto|kprobe|tracepoint|none] [--out FILE] [-v] COMMAND…`.
+//! `record [--probes auto|kprobe|tracepoint|none] [--out FILE] [--own] [-v] COMMAND…`.
 //!
 //! Prints each attach point, each operation with its sites in their order, and what was lost;
-//! writes the recording's text to FILE.
+//! writes the recording's text to FILE. With `--own` it then asks for a table's sizes itself, to see
+//! its own calls marked.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use ipt_trace::kernel::{Family, sockopt::Tables};
 use ipt_trace::probe::{Options, PointState, Recording, Request, Session};
 use ipt_trace_common::{Record, Site};
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let mut request = Request::Auto;
     let mut options = Options::default();
     let mut out = None;
+    let mut own = false;
     let mut arguments = env::args().skip(1).peekable();
     while let Some(argument) = arguments.next_if(|argument| argument.starts_with('-')) {
         match argument.as_str() {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
                 }
             }
             "--out" => out = arguments.next(),
+            "--own" => own = true,
             "-v" => options.log = true,
             _ => break,
         }
@@ -85,6 +89,10 @@ fn main() -> ExitCode {
             }
         },
     };
+    if own {
+        let info = Tables::open(Family::Ipv4).and_then(|tables| tables.info("filter"));
+        println!("own call: {:?}", info.map(|info| info.size));
+    }
     println!("the command took {:?}", begin.elapsed());
     let begin = Instant::now();
     let recording = session.finish();

@@ -339,12 +339,12 @@ fn lost(attached: &Attached) -> u64 {
         .map_or(0, |values| values.iter().sum())
 }
 
-/// Names the code that the records point to.
+/// Names the code and the locks that the records point to, as far as they have names.
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
     let mut names = BTreeMap::new();
     let addresses = records
         .iter()
-        .filter(|record| holds_code(record.site))
+        .filter(|record| holds_address(record.site))
         .map(|record| record.a);
     let mut symbols = symbols;
     for address in addresses.filter(|&address| address != 0) {
@@ -367,10 +367,16 @@ fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String
     names
 }
 
-/// Whether a record's first word is a code address.
-fn holds_code(site: u16) -> bool {
+/// Whether a record's first word is the address of code or of a lock.
+fn holds_address(site: u16) -> bool {
     matches!(
         Site::from_number(site),
-        Some(Site::BhEnable | Site::IpiSyncEnter | Site::IpiSendCpu | Site::IpiSendMask)
+        Some(
+            Site::BhEnable
+                | Site::IpiSyncEnter
+                | Site::IpiSendCpu
+                | Site::IpiSendMask
+                | Site::ContentionBegin
+        )
     )
 }

@@ -31,7 +31,7 @@ pub enum SymbolError {
     Hidden,
 }
 
-/// One function.
+/// One function or object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Symbol<'a> {
     /// Its first address.
@@ -42,12 +42,21 @@ pub struct Symbol<'a> {
     pub module: Option<&'a str>,
 }
 
-/// The kernel's functions, sorted by address.
+/// The kernel's functions and objects, sorted by address.
 #[derive(Debug)]
 pub struct Symbols {
     text: String,
-    /// Address, and where in `text` the name and the module are.
-    entries: Vec<(u64, Range, Range)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    address: u64,
+    is_function: bool,
+    /// Where the name is.
+    name: Range,
+    /// Where the module's name is; empty for the kernel proper.
+    module: Range,
 }
 
 /// A stretch of [`Symbols::text`]: first byte and length.
@@ -63,7 +72,6 @@ impl Symbols {
     fn parse(text: String) -> Result<Self, SymbolError> {
         let mut entries = Vec::with_capacity(text.len() / 40);
         let mut any_address = false;
-        let mut start = 0;
         for (n, line) in text.split_inclusive('\n').enumerate() {
             let unexpected = || SymbolError::Line {
                 line: n + 1,
@@ -77,30 +85,29 @@ impl Symbols {
             };
             let address = u64::from_str_radix(address, 16).map_err(|_| unexpected())?;
             any_address |= address != 0;
-            if matches!(kind, "t" | "T" | "w" | "W") {
-                let module = words
-                    .next()
-                    .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'))
-                    .unwrap_or("");
-                let range = |word: &str| -> Option<Range> {
-                    let offset = word.as_ptr().addr().checked_sub(line.as_ptr().addr());
-                    let offset = if word.is_empty() { Some(0) } else { offset };
-                    Some((
-                        u32::try_from(start + offset?).ok()?,
-                        u16::try_from(word.len()).ok()?,
-                    ))
-                };
-                let (Some(name), Some(module)) = (range(name), range(module)) else {
-                    return Err(unexpected());
-                };
-                entries.push((address, name, module));
+            // Low addresses are offsets into per-CPU memory.
+            if address >> 63 == 0 {
+                continue;
             }
-            start += line.len();
+            let module = words
+                .next()
+                .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'))
+                .unwrap_or("");
+            let (Some(name), Some(module)) = (range_of(&text, name), range_of(&text, module))
+            else {
+                return Err(unexpected());
+            };
+            entries.push(Entry {
+                address,
+                is_function: matches!(kind, "t" | "T" | "w" | "W"),
+                name,
+                module,
+            });
         }
         if !any_address {
             return Err(SymbolError::Hidden);
         }
-        entries.sort_by_key(|&(address, ..)| address);
+        entries.sort_by_key(|entry: &Entry| entry.address);
         Ok(Self { text, entries })
     }
 
@@ -109,24 +116,24 @@ impl Symbols {
         &self.text[start..start + usize::from(length)]
     }
 
-    fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
-        let &(address, name, module) = self.entries.get(index)?;
-        Some(Symbol {
-            address,
-            name: self.word(name),
-            module: Some(self.word(module)).filter(|module| !module.is_empty()),
-        })
+    fn symbol(&self, entry: &Entry) -> Symbol<'_> {
+        Symbol {
+            address: entry.address,
+            name: self.word(entry.name),
+            module: Some(self.word(entry.module)).filter(|module| !module.is_empty()),
+        }
     }
 
-    fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
-        (0..self.entries.len()).filter_map(|index| self.symbol(index))
+    fn functions(&self) -> impl Iterator<Item = Symbol<'_>> {
+        let functions = self.entries.iter().filter(|entry| entry.is_function);
+        functions.map(|entry| self.symbol(entry))
     }
 
     /// The functions of this name in this module: exactly so, or else with a compiler's suffix.
     pub fn find(&self, module: Option<&str>, name: &str) -> Vec<Symbol<'_>> {
         let here = |symbol: &Symbol<'_>| symbol.module == module;
         let exact: Vec<_> = self
-            .iter()
+            .functions()
             .filter(|symbol| symbol.name == name && here(symbol))
             .collect();
         if !exact.is_empty() {
@@ -138,34 +145,37 @@ impl Symbols {
                 .strip_prefix(name)
                 .is_some_and(|rest| SUFFIXES.iter().any(|suffix| rest.starts_with(suffix)))
         };
-        self.iter()
+        self.functions()
             .filter(|symbol| suffixed(symbol) && here(symbol))
             .collect()
     }
 
     /// Whether any function of this module is listed.
     pub fn has_module(&self, module: &str) -> bool {
-        self.iter().any(|symbol| symbol.module == Some(module))
+        self.functions().any(|symbol| symbol.module == Some(module))
     }
 
-    /// The address after a function's last: where the next one begins.
+    /// How many symbols lie at or below an address.
+    fn rank(&self, address: u64) -> usize {
+        self.entries
+            .partition_point(|entry| entry.address <= address)
+    }
+
+    /// The address after a function's last: where the next symbol begins.
     pub fn end_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
-        let next = self
-            .entries
-            .partition_point(|&(address, ..)| address <= symbol.address);
-        self.entries.get(next).map(|&(address, ..)| address)
+        self.entries
+            .get(self.rank(symbol.address))
+            .map(|next| next.address)
     }
 
-    /// The function around an address as `name+0xoffset`, or `name` at its first byte.
+    /// The function or object around an address as `name+0xoffset`, or `name` at its first byte.
     pub fn name_of(&self, address: u64) -> Option<String> {
-        let after = self
-            .entries
-            .partition_point(|&(start, ..)| start <= address);
-        // The last listed function has no known end, and neither has one far below.
+        let after = self.rank(address);
+        // The last symbol has no known end.
         if after == self.entries.len() {
             return None;
         }
-        let symbol = self.symbol(after.checked_sub(1)?)?;
+        let symbol = self.symbol(self.entries.get(after.checked_sub(1)?)?);
         Some(match address - symbol.address {
             0 => symbol.name.to_owned(),
             offset => format!("{}+{offset:#x}", symbol.name),
@@ -173,11 +183,22 @@ impl Symbols {
     }
 }
 
+/// Where `word` is in the text that it was cut out of.
+fn range_of(text: &str, word: &str) -> Option<Range> {
+    let length = u16::try_from(word.len()).ok()?;
+    if length == 0 {
+        return Some((0, 0));
+    }
+    let start = word.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    Some((u32::try_from(start).ok()?, length))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{SymbolError, Symbols};
 
     const TEXT: &str = "\
+0000000000001000 A per_cpu_thing
 ffffffff81000000 T _stext
 ffffffff81000100 t get_counters.isra.0
 ffffffff81000200 D some_data
@@ -224,7 +245,12 @@ ffffffffc0200100 t cleanup_entry\t[ip6_tables]
             name(0xffff_ffff_c010_0112).as_deref(),
             Some("translate_table+0x12")
         );
-        assert_eq!(name(0x1000), None);
+        assert_eq!(
+            name(0xffff_ffff_8100_0208).as_deref(),
+            Some("some_data+0x8")
+        );
+        assert_eq!(name(0x1008), None, "per-CPU offsets are no addresses");
+        assert_eq!(name(0xff27_a702_82a5_6470), None, "nor is the heap named");
         let [first] = symbols.find(Some("ip_tables"), "cleanup_entry")[..] else {
             panic!("not exactly one");
         };
