@@ -1,6 +1,6 @@
 //! A table as a restore file describes it: chains of entries that are already the kernel's bytes.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::entry::EntryRef;
 use crate::kernel::Family;
