@@ -31,9 +31,19 @@ pub const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')
 }
 
+/// Which bytes end a word that is not quoted: a look-up, since every byte of the input is asked.
+const ENDS_WORD: [bool; 256] = {
+    let mut ends = [false; 256];
+    ends[b' ' as usize] = true;
+    ends[b'\t' as usize] = true;
+    ends[b'\r' as usize] = true;
+    ends[b'"' as usize] = true;
+    ends
+};
+
 /// A word that starts without a quote: up to a blank, or through a quoted part.
 fn bare(text: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), String> {
-    let ends = |byte: &u8| is_blank(*byte) || *byte == b'"';
+    let ends = |byte: &u8| ENDS_WORD[usize::from(*byte)];
     let end = text.iter().position(ends).unwrap_or(text.len());
     let (word, after) = text.split_at(end);
     match after.first() {

@@ -347,7 +347,8 @@ pub fn names(role: Role, family: Family) -> impl Iterator<Item = &'static str> {
     all(role, family).map(|extension| extension.name)
 }
 
-fn all(role: Role, family: Family) -> impl Iterator<Item = &'static Extension> {
+/// All of a role.
+pub fn all(role: Role, family: Family) -> impl Iterator<Item = &'static Extension> {
     ALL.iter()
         .copied()
         .flatten()
