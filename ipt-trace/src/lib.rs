@@ -3,4 +3,6 @@
 pub mod correlate;
 pub mod kernel;
 pub mod probe;
+pub mod render;
+pub mod report;
 pub mod restore;

@@ -114,6 +114,12 @@ impl Tape {
         self
     }
 
+    /// Goes on as the program's own thread.
+    pub fn own(&mut self) -> &mut Self {
+        self.thread(4100, "ipt-trace", 1).flags = flags::OWN;
+        self
+    }
+
     /// Lets time pass.
     pub fn wait(&mut self, ns: u64) -> &mut Self {
         self.now_ns += ns;

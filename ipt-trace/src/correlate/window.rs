@@ -189,8 +189,7 @@ pub(super) fn drain(events: &Events<'_>, context: &Context<'_>) -> Option<Drain>
         return Some(Drain {
             start_ns: on.time_ns,
             duration: Measured::at_most(exit.time_ns - on.time_ns),
-            basis: "from BH on to the function's return; softirq work that had piled up \
-                    is in it",
+            basis: "from BH on to the function's return, softirqs that had piled up included",
         });
     }
     let (start_ns, ns, basis) = enclosing(events, true);
