@@ -31,8 +31,8 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line() {
-        let bytes = line(&kprobe().report()).unwrap();
-        let newlines = bytes.iter().filter(|byte| **byte == b'\n').count();
-        assert_eq!((newlines, bytes.last()), (1, Some(&b'\n')));
+        let text = String::from_utf8(line(&kprobe().report()).unwrap()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.ends_with('\n'));
     }
 }

@@ -47,8 +47,9 @@ fn count_cpus(list: &str) -> Option<u32> {
     let mut count = 0_u32;
     for range in list.trim().split(',') {
         let (from, to) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (from.parse().ok()?, to.parse().ok()?);
-        count = count.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
+        let (lowest, highest): (u32, u32) = (from.parse().ok()?, to.parse().ok()?);
+        let cpus = highest.checked_sub(lowest)?.checked_add(1)?;
+        count = count.checked_add(cpus)?;
     }
     Some(count)
 }

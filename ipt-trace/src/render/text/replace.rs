@@ -92,7 +92,6 @@ fn choices(page: &mut Page, replace: &Replace) {
         };
         let whether = match (label, choice.called) {
             ("read", true) => "by GET_ENTRIES",
-            ("read", false) => "left out",
             (_, true) => "added by SET_ADD_COUNTERS",
             (_, false) => "left out",
         };
