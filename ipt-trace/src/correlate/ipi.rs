@@ -38,11 +38,11 @@ pub struct Sync {
     pub time: Measured,
 }
 
-/// Interrupts for one callback.
+/// Interrupts for one function, and the waits for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The callback's symbol; `None` if there is no callback or its symbol is unknown.
-    pub callback: Option<String>,
+    /// The function that the other CPU was to run; `None` if there is none or it is unknown.
+    pub function: Option<String>,
     /// What that is for, in words.
     pub purpose: &'static str,
     /// How many CPUs were interrupted for it.
@@ -51,6 +51,10 @@ pub struct Cause {
     pub broadcasts: u64,
     /// The CPUs that were addressed one by one.
     pub cpus: BTreeSet<u64>,
+    /// How often the thread waited for other CPUs to have run it.
+    pub syncs: u64,
+    /// How long that took together.
+    pub sync_ns: u64,
 }
 
 /// Works out the interrupts of an operation.
@@ -80,42 +84,80 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
     Ipi { sent, causes, sync }
 }
 
-/// Sends by callback, and whether every one of them says how many CPUs it went to.
+/// Sends and waits by function, and whether every send says how many CPUs it went to.
 fn causes(events: &Events<'_>, context: &Context<'_>) -> (Vec<Cause>, bool) {
-    let mut causes: BTreeMap<_, Cause> = BTreeMap::new();
+    let mut causes = Causes::default();
     let mut whole = true;
+    // The function that is being waited for, and since when.
+    let mut waiting: Option<(u64, u64)> = None;
     for event in &events.all {
         let record = event.record;
-        let broadcast = match event.site {
-            Site::IpiSendCpu => false,
-            Site::IpiSendMask => true,
-            _ => continue,
-        };
-        let callback = context.function(record.a);
-        let purpose = purpose(callback, record.a);
-        let cause = causes.entry((callback, purpose)).or_insert_with(|| Cause {
-            callback: callback.map(str::to_owned),
-            purpose,
-            sent: 0,
-            broadcasts: 0,
-            cpus: BTreeSet::new(),
-        });
-        if broadcast {
-            // The probe counts the first 64 CPUs, and none where kernel memory cannot be read.
-            whole &= (1..64).contains(&record.b);
-            cause.broadcasts += 1;
-            cause.sent = cause.sent.saturating_add(record.b.clamp(1, 64));
-        } else {
-            cause.cpus.insert(record.b);
-            cause.sent = cause.sent.saturating_add(1);
+        match event.site {
+            Site::IpiSyncEnter => waiting = Some((record.a, record.time_ns)),
+            Site::IpiSyncExit => {
+                if let Some((function, start_ns)) = waiting.take() {
+                    let cause = causes.of(function, context);
+                    cause.syncs = cause.syncs.saturating_add(1);
+                    let ns = record.time_ns.saturating_sub(start_ns);
+                    cause.sync_ns = cause.sync_ns.saturating_add(ns);
+                }
+            }
+            Site::IpiSendCpu | Site::IpiSendMask => {
+                let function = sent_for(record.a, waiting, context);
+                let cause = causes.of(function, context);
+                if event.site == Site::IpiSendCpu {
+                    cause.cpus.insert(record.b);
+                    cause.sent = cause.sent.saturating_add(1);
+                } else {
+                    // The first 64 CPUs are counted, and none where memory cannot be read.
+                    whole &= (1..64).contains(&record.b);
+                    cause.broadcasts = cause.broadcasts.saturating_add(1);
+                    cause.sent = cause.sent.saturating_add(record.b.clamp(1, 64));
+                }
+            }
+            _ => {}
         }
     }
-    (causes.into_values().collect(), whole)
+    (causes.0.into_values().collect(), whole)
 }
 
-/// What a callback is for.
-fn purpose(callback: Option<&str>, address: u64) -> &'static str {
-    let Some(name) = callback else {
+/// Causes by function and purpose.
+#[derive(Default)]
+struct Causes(BTreeMap<(Option<String>, &'static str), Cause>);
+
+impl Causes {
+    fn of(&mut self, address: u64, context: &Context<'_>) -> &mut Cause {
+        let function = context.function(address).map(str::to_owned);
+        let purpose = purpose(function.as_deref(), address);
+        self.0
+            .entry((function.clone(), purpose))
+            .or_insert_with(|| Cause {
+                function,
+                purpose,
+                sent: 0,
+                broadcasts: 0,
+                cpus: BTreeSet::new(),
+                syncs: 0,
+                sync_ns: 0,
+            })
+    }
+}
+
+/// The function that an interrupt was sent for. Most name only the handler that looks into the
+/// queue of functions to call; what was queued shows in the wait for it.
+fn sent_for(callback: u64, waiting: Option<(u64, u64)>, context: &Context<'_>) -> u64 {
+    let handler = context
+        .function(callback)
+        .is_some_and(|name| name.starts_with("generic_smp_call_function"));
+    match waiting {
+        Some((function, _)) if handler => function,
+        _ => callback,
+    }
+}
+
+/// What a function is for.
+fn purpose(function: Option<&str>, address: u64) -> &'static str {
+    let Some(name) = function else {
         return if address == 0 {
             "reschedule"
         } else {
@@ -125,6 +167,9 @@ fn purpose(callback: Option<&str>, address: u64) -> &'static str {
     match name {
         "do_sync_core" | "text_poke_sync_core" => "kernel text patching",
         "sched_ttwu_pending" | "nohz_csd_func" => "wake-up",
+        "generic_smp_call_function_single_interrupt" | "generic_smp_call_function_interrupt" => {
+            "function call or wake-up"
+        }
         "rcu_barrier_handler" | "rcu_exp_handler" => "RCU",
         _ if name.contains("flush_tlb") || name.contains("range_flush") => "TLB flush",
         _ if name.starts_with("ipi_mb") || name.starts_with("ipi_sync") => "membarrier",

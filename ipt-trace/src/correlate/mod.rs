@@ -11,6 +11,8 @@ mod mutex;
 mod operation;
 mod phases;
 mod quality;
+#[cfg(test)]
+pub(crate) mod recordings;
 mod replace;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -28,7 +28,7 @@ pub struct Operation {
     pub family: Option<Family>,
     /// Which call, if its beginning was seen.
     pub call: Option<Call>,
-    /// The table, if its record is there: its name's first 16 bytes.
+    /// The table, if its record is there: its name's first 15 bytes.
     pub table: Option<String>,
     /// When it began, or its first record was taken.
     pub start_ns: u64,
@@ -55,9 +55,9 @@ pub struct Operation {
 /// Sizes that the caller of a sockopt gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
-    /// Entries of the new table (`SET_REPLACE`).
+    /// Entries of the new table (`SET_REPLACE`) or of the table as it is (`GET_INFO`).
     pub entries: Option<u32>,
-    /// Bytes of its entries.
+    /// Bytes of the entries.
     pub blob_bytes: Option<u32>,
     /// Counters that are expected or given: the entries that the table has.
     pub counters: Option<u64>,
@@ -137,6 +137,15 @@ fn sizes(events: &Events<'_>) -> Sizes {
             entries: low,
             blob_bytes: high,
             counters: Some(record.b),
+        },
+        Some(Call::GetInfo) => Sizes {
+            entries: low,
+            blob_bytes: high,
+            counters: None,
+        },
+        Some(Call::GetEntries) => Sizes {
+            blob_bytes: high,
+            ..Sizes::default()
         },
         Some(Call::SetAddCounters) => Sizes {
             counters: Some(record.b),

@@ -4,7 +4,7 @@ use nix::errno::Errno;
 
 use super::model::{Drain, Ipi, IpiCause, Losses, Mutex, MutexCall, Phase, Window};
 use crate::{
-    correlate::{Call, Measured, Operation, Quality},
+    correlate::{Call, Cause, Count, Measured, Operation, Quality},
     probe,
 };
 
@@ -114,44 +114,54 @@ pub(super) fn drain(operations: &[&Operation]) -> Option<Drain> {
 /// The interrupts of some calls.
 pub(super) fn ipi(operations: &[&Operation]) -> Ipi {
     let all = || operations.iter().map(|operation| &operation.ipi);
-    let sent = all()
-        .filter_map(|ipi| ipi.sent)
-        .reduce(|a, b| crate::correlate::Count {
-            count: a.count.saturating_add(b.count),
-            quality: a.quality.and(b.quality),
-        });
+    let sent = all().filter_map(|ipi| ipi.sent).reduce(|a, b| Count {
+        count: a.count.saturating_add(b.count),
+        quality: a.quality.and(b.quality),
+    });
     let sync = || all().filter_map(|ipi| ipi.sync);
     let (sync_ns, sync_quality) = split(Measured::sum(sync().map(|sync| sync.time)));
-    let mut causes: Vec<IpiCause> = Vec::new();
-    for cause in all().flat_map(|ipi| &ipi.causes) {
-        let same = causes
-            .iter_mut()
-            .find(|known| known.callback == cause.callback && known.purpose == cause.purpose);
-        if let Some(known) = same {
-            known.sent = known.sent.saturating_add(cause.sent);
-            known.broadcasts = known.broadcasts.saturating_add(cause.broadcasts);
-            known.cpus.extend(&cause.cpus);
-            known.cpus.sort_unstable();
-            known.cpus.dedup();
-        } else {
-            causes.push(IpiCause {
-                purpose: cause.purpose.to_owned(),
-                callback: cause.callback.clone(),
-                sent: cause.sent,
-                broadcasts: cause.broadcasts,
-                cpus: cause.cpus.iter().copied().collect(),
-            });
-        }
-    }
-    causes.sort_by_key(|cause| std::cmp::Reverse(cause.sent));
     Ipi {
         sent: sent.map(|sent| sent.count),
         sent_quality: sent.map(|sent| sent.quality),
         sync_calls: sync().map(|sync| sync.calls).reduce(u64::saturating_add),
         sync_ns,
         sync_quality,
-        causes,
+        causes: causes(
+            all().flat_map(|ipi| &ipi.causes),
+            sent.is_some(),
+            sync_ns.is_some(),
+        ),
     }
+}
+
+/// Causes of several calls, those of the same function together, the most frequent first.
+fn causes<'a>(all: impl Iterator<Item = &'a Cause>, sends: bool, syncs: bool) -> Vec<IpiCause> {
+    let mut merged: Vec<Cause> = Vec::new();
+    for cause in all {
+        let same = merged
+            .iter_mut()
+            .find(|known| known.function == cause.function && known.purpose == cause.purpose);
+        let Some(known) = same else {
+            merged.push(cause.clone());
+            continue;
+        };
+        known.sent = known.sent.saturating_add(cause.sent);
+        known.broadcasts = known.broadcasts.saturating_add(cause.broadcasts);
+        known.cpus.extend(&cause.cpus);
+        known.syncs = known.syncs.saturating_add(cause.syncs);
+        known.sync_ns = known.sync_ns.saturating_add(cause.sync_ns);
+    }
+    merged.sort_by_key(|cause| std::cmp::Reverse((cause.sent, cause.sync_ns)));
+    let convert = |cause: Cause| IpiCause {
+        purpose: cause.purpose.to_owned(),
+        function: cause.function,
+        sent: sends.then_some(cause.sent),
+        broadcasts: sends.then_some(cause.broadcasts),
+        cpus: cause.cpus.into_iter().collect(),
+        sync_calls: syncs.then_some(cause.syncs),
+        sync_ns: syncs.then_some(cause.sync_ns),
+    };
+    merged.into_iter().map(convert).collect()
 }
 
 /// What was lost.

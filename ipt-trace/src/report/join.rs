@@ -119,7 +119,10 @@ impl<'a> Frame<'a> {
             reason: None,
         };
         let wall = replace.duration();
-        let before = swap.sizes.counters;
+        let before = swap
+            .sizes
+            .counters
+            .and_then(|entries| u32::try_from(entries).ok());
         Some(Replace {
             wall_ns: wall.ns,
             wall_quality: wall.quality,
@@ -127,7 +130,7 @@ impl<'a> Frame<'a> {
             rules: Rules {
                 before: None,
                 after: None,
-                entries_before: before.and_then(|entries| u32::try_from(entries).ok()),
+                entries_before: before,
                 entries_after: swap.sizes.entries,
             },
             blob_bytes: swap.sizes.blob_bytes.map(u64::from),
@@ -292,12 +295,12 @@ const fn within(operation: &Operation, span: Span) -> bool {
     span.start_ns <= operation.start_ns && operation.end_ns <= span.end_ns
 }
 
-/// Whether an operation is about this table, of whose name probes see 16 bytes.
+/// Whether an operation is about this table, of whose name probes see 15 bytes.
 fn is_of(operation: &Operation, table: &TableOutcome) -> bool {
     let name = table.table.as_bytes();
     operation.family == Some(table.family)
         && operation
             .table
             .as_ref()
-            .is_none_or(|seen| seen.as_bytes() == &name[..name.len().min(16)])
+            .is_none_or(|seen| seen.as_bytes() == &name[..name.len().min(15)])
 }

@@ -17,7 +17,7 @@ pub mod words;
 use crate::{
     correlate::{Correlated, correlate},
     kernel::clock::Span,
-    probe::{self, PointState, Recording},
+    probe::{self, ATTACH_POINTS, PointState, Recording},
     restore::Outcome,
 };
 use join::Frame;
@@ -138,7 +138,7 @@ fn probes(recording: Option<&Recording>) -> Probes {
         let missing = |reason: &String| Missing {
             point: point.name.clone(),
             reason: reason.clone(),
-            lacks: point.gives.to_owned(),
+            lacks: lacks(point.gives).to_owned(),
         };
         match &point.state {
             PointState::Attached => probes.attached.push(point.name.clone()),
@@ -147,4 +147,11 @@ fn probes(recording: Option<&Recording>) -> Probes {
         }
     }
     probes
+}
+
+/// What a report lacks without the points that give this.
+fn lacks(gives: &'static str) -> &'static str {
+    let mut rows = ATTACH_POINTS.iter();
+    rows.find(|row| row.gives == gives)
+        .map_or(gives, |row| row.lacks)
 }

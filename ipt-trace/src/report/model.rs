@@ -308,23 +308,27 @@ pub struct Ipi {
     pub sync_ns: Option<u64>,
     /// How far that can be trusted.
     pub sync_quality: Option<Quality>,
-    /// The interrupts by what they were for.
+    /// The interrupts and the waits by what they were for.
     pub causes: Vec<IpiCause>,
 }
 
-/// Interrupts for one callback.
+/// Interrupts for one function, and the waits for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IpiCause {
     /// What they were for.
     pub purpose: String,
-    /// The function that the interrupted CPU was to run; null if there is none or it is unknown.
-    pub callback: Option<String>,
-    /// CPUs interrupted.
-    pub sent: u64,
-    /// How many of the sends went to several CPUs at once.
-    pub broadcasts: u64,
+    /// The function that the other CPU was to run; null if there is none or it is unknown.
+    pub function: Option<String>,
+    /// CPUs interrupted; null if not measured.
+    pub sent: Option<u64>,
+    /// How many of the sends went to several CPUs at once; null if not measured.
+    pub broadcasts: Option<u64>,
     /// The CPUs that were addressed one by one.
     pub cpus: Vec<u64>,
+    /// How often the thread waited for other CPUs to have run it; null if not measured.
+    pub sync_calls: Option<u64>,
+    /// How long it waited; null if not measured.
+    pub sync_ns: Option<u64>,
 }
 
 /// What one other process did with one table while the run was under way.

@@ -13,6 +13,16 @@ use crate::{
 
 /// Every kind of report that tests have.
 pub fn all() -> Vec<(&'static str, Report)> {
+    let mut all = made();
+    let recordings = crate::correlate::recordings::all();
+    let reports = recordings
+        .into_iter()
+        .map(|(name, recording)| (name, Report::of_recording(&recording, &machine())));
+    all.extend(reports);
+    all
+}
+
+fn made() -> Vec<(&'static str, Report)> {
     let lossy = {
         let mut run = kprobe();
         run.tape.losses(12, None);

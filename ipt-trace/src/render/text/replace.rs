@@ -5,7 +5,7 @@ use anstyle::Style as Ansi;
 use super::page::{Page, clean, paint};
 use crate::{
     correlate::{Quality, WindowKind},
-    report::{Ipi, Mutex, Phase, Replace, Window, words},
+    report::{Ipi, IpiCause, Mutex, Phase, Replace, Window, words},
 };
 
 /// How many characters a bar of the whole replace would have.
@@ -211,31 +211,43 @@ fn mutex(page: &mut Page, mutex: &Mutex) {
 
 /// Interrupts sent, what for, and the wait for their answers.
 fn ipis(page: &mut Page, ipi: &Ipi) {
-    match (ipi.sent, ipi.sent_quality) {
-        (Some(sent), Some(quality)) => {
-            let causes = ipi.causes.iter().map(|cause| {
-                let callback = cause.callback.as_deref().map(clean);
-                let callback = callback
-                    .map(|name| format!(" ({name})"))
-                    .unwrap_or_default();
-                format!("{}{callback} {}", cause.purpose, words::count(cause.sent))
-            });
-            let causes = causes.collect::<Vec<_>>().join(", ");
-            let number = format!("{}{}", page.mark(quality), words::count(sent));
-            page.row(Ansi::new(), "IPIs", &number, &causes);
-        }
-        _ => page.row(Ansi::new(), "IPIs", "?", "not measured"),
+    if let (Some(sent), Some(quality)) = (ipi.sent, ipi.sent_quality) {
+        let sends = ipi
+            .causes
+            .iter()
+            .filter_map(|cause| Some((cause, cause.sent?)));
+        let causes = sends.filter(|(_, sent)| *sent > 0);
+        let causes = causes.map(|(cause, sent)| format!("{} {}", name(cause), words::count(sent)));
+        let causes = causes.collect::<Vec<_>>().join(", ");
+        let number = format!("{}{}", page.mark(quality), words::count(sent));
+        page.row(Ansi::new(), "IPIs", &number, &causes);
+    } else {
+        page.row(Ansi::new(), "IPIs", "?", "not measured");
     }
-    match (ipi.sync_ns, ipi.sync_quality, ipi.sync_calls) {
-        (Some(ns), Some(quality), Some(calls)) => {
-            let times = if calls == 1 { "time" } else { "times" };
-            let note = format!(
-                "waited {} {times} for other CPUs to answer",
-                words::count(calls)
-            );
-            let length = page.measured(ns, quality);
-            page.row(Ansi::new(), "IPI sync", &length, &note);
-        }
-        _ => page.row(Ansi::new(), "IPI sync", "?", "not measured"),
+    if let (Some(ns), Some(quality)) = (ipi.sync_ns, ipi.sync_quality) {
+        let waits = ipi
+            .causes
+            .iter()
+            .filter_map(|cause| Some((cause, cause.sync_calls?)));
+        let causes = waits.filter(|(_, calls)| *calls > 0);
+        let causes =
+            causes.map(|(cause, calls)| format!("{} {}", name(cause), words::count(calls)));
+        let causes = causes.collect::<Vec<_>>().join(", ");
+        let length = page.measured(ns, quality);
+        let note = match ipi.sync_calls {
+            Some(1..) => format!("waited for other CPUs: {causes}"),
+            _ => "never waited for other CPUs".to_owned(),
+        };
+        page.row(Ansi::new(), "IPI sync", &length, &note);
+    } else {
+        page.row(Ansi::new(), "IPI sync", "?", "not measured");
+    }
+}
+
+/// What an interrupt was for, with the function's name where it is known.
+fn name(cause: &IpiCause) -> String {
+    match &cause.function {
+        Some(function) => format!("{} ({})", cause.purpose, clean(function)),
+        None => cause.purpose.clone(),
     }
 }

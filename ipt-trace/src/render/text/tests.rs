@@ -26,6 +26,13 @@ macro_rules! looks {
     )*};
 }
 
+#[test]
+fn recordings_of_real_kernels() {
+    for kernel in ["5.10", "6.1", "6.12", "7.2", "6.18-tracepoint"] {
+        insta::assert_snapshot!(format!("kernel-{kernel}"), text(kernel));
+    }
+}
+
 looks! { kprobe tracepoint none several repeated lossy degraded observed nothing }
 
 #[test]
