@@ -265,7 +265,8 @@ fn an_open_end_is_at_least() {
     assert_eq!(correlated.loose[0].call, None);
 }
 
-fn any_record() -> impl Strategy<Value = Record> {
+/// Any record at all, and often one that means something.
+pub fn any_record() -> impl Strategy<Value = Record> {
     let time = prop_oneof![0..4000_u64, any::<u64>()];
     let site = prop_oneof![0..50_u16, any::<u16>()];
     let call =

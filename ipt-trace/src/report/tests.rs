@@ -1,24 +1,30 @@
 //! What reports say, and that they are what their schema says.
 
-use serde_json::{Value, json};
+use proptest::prelude::*;
+use serde_json::Value;
 
 use super::{
-    OtherKind, Report, Tier, schema,
+    Machine, OtherKind, Report, Tier, schema,
     testing::{Run, kprobe, machine, repeated, several, tracepoint},
 };
 use crate::{
-    correlate::{Quality, WindowKind, testing::Tape},
+    correlate::{Quality, WindowKind, testing::Tape, tests::any_record},
+    kernel::clock::Span,
     probe::PointState,
+    render::{Style, json, text},
 };
 
 /// Every kind of report that tests have.
 pub fn all() -> Vec<(&'static str, Report)> {
     let mut all = made();
     let recordings = crate::correlate::recordings::all();
-    let reports = recordings
-        .into_iter()
-        .map(|(name, recording)| (name, Report::of_recording(&recording, &machine())));
-    all.extend(reports);
+    all.extend(recordings.into_iter().map(|(name, recording)| {
+        let machine = Machine {
+            kernel_release: name.to_owned(),
+            ..machine()
+        };
+        (name, Report::of_recording(&recording, &machine))
+    }));
     all
 }
 
@@ -71,7 +77,7 @@ fn every_report_is_valid_by_the_schema() {
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
     let mut broken = serde_json::to_value(kprobe().report()).unwrap();
-    broken["replaces"][0]["windows"][0]["ns"] = json!("1 µs");
+    broken["replaces"][0]["windows"][0]["ns"] = Value::from("1 µs");
     assert!(!validator.is_valid(&broken));
     broken = serde_json::to_value(kprobe().report()).unwrap();
     broken["verdict"] = Value::Null;
@@ -194,4 +200,32 @@ fn points_that_did_not_measure_are_named() {
     let report = run.report();
     assert_eq!(report.probes.attached.len(), attached.count());
     assert_eq!(report.probes.failed[0].lacks, "mutex hold");
+}
+
+proptest! {
+    #[test]
+    fn no_recording_makes_a_report_panic(
+        records in prop::collection::vec(any_record(), 0..60),
+        own in any::<bool>(),
+        times in any::<(u64, u64)>(),
+    ) {
+        let mut recording = Tape::kprobe().recording();
+        recording.records = records;
+        if own {
+            recording.records.iter_mut().for_each(|record| record.flags = 1);
+        }
+        let mut outcome = several().outcome();
+        let (start_ns, end_ns) = times;
+        outcome.whole = Span { start_ns, end_ns };
+        for table in &mut outcome.tables {
+            table.steps.iter_mut().for_each(|(_, span)| *span = outcome.whole);
+        }
+        for report in [
+            Report::of_recording(&recording, &machine()),
+            Report::of_restore(&outcome, Some(&recording), &machine()),
+        ] {
+            prop_assert!(!text::report(&report, &Style::colored()).is_empty());
+            prop_assert!(json::line(&report).is_ok());
+        }
+    }
 }

@@ -47,20 +47,17 @@ fn sentences(report: &Report, windows: &[Found<'_>], counters: bool, known: bool
     let longest = |kind| of_kind(kind).max_by_key(|(_, window)| window.ns).copied();
     let swap = longest(WindowKind::Swap);
     let adding = longest(WindowKind::AddCounters);
-    match (swap, adding) {
-        (None, None) => sentences.push(not_measured(report)),
-        (Some(swap), None) => sentences.push(first(swap, windows.len())),
-        (_, Some(adding)) => sentences.push(first(adding, windows.len())),
+    let both = [swap, adding].into_iter().flatten();
+    match both.max_by_key(|(_, window)| window.ns) {
+        None => sentences.push(not_measured(report)),
+        Some(longest) => sentences.push(first(longest, windows.len())),
     }
-    match (swap, adding, counters) {
-        (Some((_, window)), Some(_), _) => sentences.push(format!(
-            "The swap, which does not, kept them off for {}.",
-            length(window)
-        )),
-        (_, None, true) => sentences.push(
+    match (swap, adding) {
+        (Some(swap), Some(adding)) => sentences.push(second(swap, adding)),
+        (_, None) if counters => sentences.push(
             "SET_ADD_COUNTERS was called, and its stretch grows with the rule count.".to_owned(),
         ),
-        (_, None, false) if known => sentences.push(left_out(report, swap.is_some())),
+        (_, None) if known => sentences.push(left_out(report, swap.is_some())),
         _ => {}
     }
     let done = report
@@ -77,7 +74,7 @@ fn sentences(report: &Report, windows: &[Found<'_>], counters: bool, known: bool
         sentences.push(format!("For {times} this was not measured."));
     }
     if is_lossy(report) {
-        sentences.push("Some of the probes' records were lost: there may have been more.".into());
+        sentences.push("Some of what the probes saw was lost: there may have been more.".into());
     }
     sentences
 }
@@ -105,11 +102,11 @@ fn not_measured(report: &Report) -> String {
     format!("How long bottom halves were off was not measured: {reason}.")
 }
 
-/// The sentence about the longest window, which stands for all of its kind.
+/// The sentence about the longest window.
 fn first((replace, window): Found<'_>, count: usize) -> String {
     let times = match count {
         1 => "for".to_owned(),
-        _ => format!("{count} times, at the longest"),
+        _ => format!("{count} times, at the longest for"),
     };
     let cpu = window
         .cpu
@@ -131,6 +128,16 @@ fn first((replace, window): Found<'_>, count: usize) -> String {
         "Bottom halves were off {times} {length}{cpu} ({what} of {table}); this {grows} with the \
          rule count."
     )
+}
+
+/// The sentence about the longest window of the other kind.
+fn second(swap: Found<'_>, adding: Found<'_>) -> String {
+    if swap.1.ns < adding.1.ns {
+        let length = length(swap.1);
+        return format!("The swap, which does not, kept them off for {length}.");
+    }
+    let (table, length) = (&adding.0.table, length(adding.1));
+    format!("SET_ADD_COUNTERS of {table}, which does, kept them off for {length}.")
 }
 
 /// The sentence about a `SET_ADD_COUNTERS` that was not called.

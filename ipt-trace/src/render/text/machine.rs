@@ -58,7 +58,7 @@ fn probes(report: &Report) -> String {
         some => format!(", {some} failed"),
     };
     format!(
-        "{tier} tier ({reason}): {} attached{failed}",
+        "{tier} tier, {} attached{failed}: {reason}",
         probes.attached.len()
     )
 }

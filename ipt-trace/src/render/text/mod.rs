@@ -7,6 +7,8 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use super::Style;
 use crate::report::{Replace, Report, Tier, words};
 use page::{Page, clean};
@@ -42,7 +44,6 @@ fn headline(page: &mut Page, report: &Report) -> String {
         .collect();
     let what = match (done.as_slice(), report.replaces.len()) {
         ([], _) => return "No table was replaced.".to_owned(),
-        ([one], 1) => format!("{} replaced", clean(&one.table)),
         (some, all) if some.len() == all => tables(some),
         (some, all) => format!("{} of {all} replaces done", some.len()),
     };
@@ -74,12 +75,21 @@ fn felt(page: &mut Page, report: &Report) -> String {
     format!("longest BH off {off}, mutex hold {held}")
 }
 
+/// What was replaced: the tables by name, with the family where a name alone does not tell.
 fn tables(replaces: &[&Replace]) -> String {
-    let names: Vec<_> = replaces
-        .iter()
-        .map(|replace| clean(&replace.table))
-        .collect();
+    let names: BTreeSet<_> = replaces.iter().map(|replace| &replace.table).collect();
+    let ambiguous = names.len() < replaces.len();
+    let name = |replace: &&Replace| {
+        let table = clean(&replace.table);
+        if ambiguous {
+            format!("{table} ({})", replace.family.name())
+        } else {
+            table
+        }
+    };
+    let names: Vec<_> = replaces.iter().map(name).collect();
     match names.as_slice() {
+        [one] => format!("{one} replaced"),
         [first, last] => format!("{first} and {last} replaced"),
         [first, second, last] => format!("{first}, {second} and {last} replaced"),
         many => format!("{} replaces", many.len()),

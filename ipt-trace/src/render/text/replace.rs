@@ -28,7 +28,7 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
             &format!("refused by the kernel: {}", clean(error)),
         );
     }
-    page.field("rules", &rules(replace));
+    rules(page, replace);
     choices(page, replace);
     page.blank();
     steps(page, replace);
@@ -47,35 +47,33 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
     ipis(page, &replace.ipi);
 }
 
-/// Rules and size, before and after.
-fn rules(replace: &Replace) -> String {
+/// Rules or, where only these are known, entries; and the new table's size.
+fn rules(page: &mut Page, replace: &Replace) {
     let rules = replace.rules;
-    let before = match (rules.before, rules.entries_before) {
-        (Some(rules), _) => format!(" (before: {})", words::count(rules.into())),
-        (None, Some(entries)) => {
-            format!(
-                " (before: not read, at most {} entries)",
-                words::count(entries.into())
-            )
-        }
-        (None, None) => String::new(),
-    };
+    let number = |count: u32| words::count(count.into());
     let size = replace.blob_bytes.map(words::bytes);
     let size = size.map(|size| format!(", {size}")).unwrap_or_default();
-    match (rules.after, rules.entries_after) {
-        (Some(after), Some(entries)) => format!(
-            "{}{before}, as {} entries{size}",
-            words::count(after.into()),
-            words::count(entries.into())
-        ),
-        (Some(after), None) => format!("{}{before}{size}", words::count(after.into())),
-        (None, Some(entries)) => {
-            format!(
-                "at most {} entries{before}{size}",
-                words::count(entries.into())
-            )
-        }
-        (None, None) => format!("unknown{before}{size}"),
+    if let Some(after) = rules.after {
+        let before = match (rules.before, rules.entries_before) {
+            (Some(rules), _) => format!(" (before: {})", number(rules)),
+            (None, Some(most)) => format!(" (before: at most {}, not read)", number(most)),
+            (None, None) => String::new(),
+        };
+        let entries = rules.entries_after;
+        let entries = entries.map(|entries| format!(", {} entries", number(entries)));
+        let entries = entries.unwrap_or_default();
+        page.field(
+            "rules",
+            &format!("{}{before}{entries}{size}", number(after)),
+        );
+    } else {
+        let after = rules
+            .entries_after
+            .map_or_else(|| "not seen".to_owned(), number);
+        let before = rules.entries_before;
+        let before = before.map(|before| format!(" (before: {})", number(before)));
+        let before = before.unwrap_or_default();
+        page.field("entries", &format!("{after}{before}{size}"));
     }
 }
 
@@ -218,7 +216,10 @@ fn ipis(page: &mut Page, ipi: &Ipi) {
             .filter_map(|cause| Some((cause, cause.sent?)));
         let causes = sends.filter(|(_, sent)| *sent > 0);
         let causes = causes.map(|(cause, sent)| format!("{} {}", name(cause), words::count(sent)));
-        let causes = causes.collect::<Vec<_>>().join(", ");
+        let mut causes = causes.collect::<Vec<_>>().join(", ");
+        if causes.is_empty() && quality != Quality::Exact {
+            causes.push_str("none seen");
+        }
         let number = format!("{}{}", page.mark(quality), words::count(sent));
         page.row(Ansi::new(), "IPIs", &number, &causes);
     } else {
@@ -236,7 +237,8 @@ fn ipis(page: &mut Page, ipi: &Ipi) {
         let length = page.measured(ns, quality);
         let note = match ipi.sync_calls {
             Some(1..) => format!("waited for other CPUs: {causes}"),
-            _ => "never waited for other CPUs".to_owned(),
+            _ if quality == Quality::Exact => "never waited for other CPUs".to_owned(),
+            _ => "no wait for other CPUs seen".to_owned(),
         };
         page.row(Ansi::new(), "IPI sync", &length, &note);
     } else {
