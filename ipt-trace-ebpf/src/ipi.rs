@@ -55,10 +55,9 @@ pub fn ipi_send_cpumask(ctx: TracePointContext) -> u32 {
     if MAY_READ_KERNEL.load() != 0 {
         let offset = (location & 0xffff) as usize;
         // SAFETY: the helper checks the address; a mask has at least one word of 64 CPUs.
-        let mask = unsafe {
-            bpf_probe_read_kernel(ctx.as_ptr().cast::<u8>().wrapping_add(offset).cast::<u64>())
-        };
-        cpus = count_ones(mask.unwrap_or(0));
+        let mask =
+            unsafe { bpf_probe_read_kernel(ctx.as_ptr().wrapping_byte_add(offset).cast::<u64>()) };
+        cpus = u64::from(mask.unwrap_or(0).count_ones());
     }
     operation::record(
         &operation,
@@ -68,10 +67,4 @@ pub fn ipi_send_cpumask(ctx: TracePointContext) -> u32 {
         cpus,
     );
     0
-}
-
-/// How many bits are set (there is no instruction for it).
-#[inline(always)]
-fn count_ones(word: u64) -> u64 {
-    u64::from(word.count_ones())
 }

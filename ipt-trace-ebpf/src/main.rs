@@ -9,6 +9,14 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![expect(
+    clippy::inline_always,
+    clippy::needless_pass_by_value,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a call costs a frame of the small stack; the macros hand contexts over by value; a \
+              record's words hold numbers of every width and sign"
+)]
 
 mod ipi;
 mod lock;

@@ -144,7 +144,7 @@ fn describe(operation: &Open, time_ns: u64, (a, b): (u64, u64), at_exit: bool) {
     sizes(operation, time_ns, at_exit);
 }
 
-/// Records what the option's value says about sizes; GET_INFO says it only at the exit.
+/// Records what the option's value says about sizes; `GET_INFO` says it only at the exit.
 #[inline(always)]
 fn sizes(operation: &Open, time_ns: u64, at_exit: bool) {
     let set = operation.call & SET != 0;

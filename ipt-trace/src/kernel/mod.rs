@@ -1,6 +1,11 @@
 //! The kernel's side: ABI structs, sockopts, the lock file, the clock.
 
+pub mod abi;
 pub mod clock;
 mod family;
+pub mod lock;
+mod module;
+pub mod sockopt;
 
 pub use family::Family;
+pub use sockopt::{KernelError, Tables};

@@ -3,7 +3,7 @@
 //! Two counters add up to all of them: a program's `recursion_misses` (it was to run while another
 //! ran on that CPU), and a kprobe link's `missed` (the kprobe itself was hit inside another, or a
 //! kretprobe had no slot left). Kernels count both for kprobes and tracepoints from 6.7 on
-//! (kernel/trace/bpf_trace.c, include/uapi/linux/bpf.h).
+//! (`kernel/trace/bpf_trace.c`, `include/uapi/linux/bpf.h`).
 
 use std::{
     io, mem,

@@ -183,7 +183,7 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
                 points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
             }
             Place::RawEvent { name, .. } => {
-                points.push(point(format!("raw_tracepoint:{name}"), row.gives))
+                points.push(point(format!("raw_tracepoint:{name}"), row.gives));
             }
         }
     }
@@ -313,7 +313,7 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
         return Vec::new();
     };
     let mut cells = Vec::new();
-    for vector in 0..SOFTIRQ_VECTORS as u32 {
+    for vector in (0..).take(SOFTIRQ_VECTORS) {
         let Ok(values) = map.get(&vector, 0) else {
             continue;
         };

@@ -39,7 +39,7 @@ pub struct Options {
 /// Attached probes.
 ///
 /// Modules that load later are not seen by probes on their functions: make sure before starting
-/// that the tables in question exist (one GET_INFO on each loads `ip_tables` or `ip6_tables` and
+/// that the tables in question exist (one `GET_INFO` on each loads `ip_tables` or `ip6_tables` and
 /// `x_tables`). Attaching and detaching change kernel text and send IPIs to all CPUs, so both lie
 /// outside of what is measured: nothing is under way when [`Session::start`] returns, and
 /// [`Session::finish`] is for after the last operation.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{
     convert,
-    model::{Choice, Family, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
+    model::{Choice, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
+    names::Family,
 };
 use crate::{
     correlate::{self, Call, Correlated, Measured, Operation, Quality},

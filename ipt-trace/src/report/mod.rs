@@ -5,6 +5,7 @@ mod convert;
 mod join;
 mod machine;
 mod model;
+mod names;
 pub mod schema;
 mod softirq;
 #[cfg(test)]
@@ -23,10 +24,10 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Family, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind,
-    Phase, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tier, Tool, Verdict,
-    Window,
+    Choice, Drain, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
+    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
 };
+pub use names::{Family, Tier};
 
 impl Report {
     /// The report of the program's own restore; without a recording, of what its clock says.

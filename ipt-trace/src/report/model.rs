@@ -7,11 +7,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::machine::Machine;
-use crate::{
-    correlate::{Call, Quality, WindowKind},
-    kernel, probe,
+use super::{
+    machine::Machine,
+    names::{Family, Tier},
 };
+use crate::correlate::{Call, Quality, WindowKind};
 
 /// The version of the document's shape. Fields may be added without a new one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -50,28 +50,6 @@ pub struct Tool {
     pub name: String,
     /// Its version.
     pub version: String,
-}
-
-/// Which kind of probes measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Tier {
-    /// Kernel functions and tracepoints.
-    Kprobe,
-    /// Tracepoints only: nothing inside a call.
-    Tracepoint,
-    /// None: times are the program's own.
-    None,
-}
-
-impl From<probe::Tier> for Tier {
-    fn from(tier: probe::Tier) -> Self {
-        match tier {
-            probe::Tier::Kprobe => Self::Kprobe,
-            probe::Tier::Tracepoint => Self::Tracepoint,
-            probe::Tier::None => Self::None,
-        }
-    }
 }
 
 /// The probes.
@@ -113,35 +91,6 @@ pub struct Restore {
     pub lock_wait_ns: Option<u64>,
     /// Holding the lock file; null if there was none to take.
     pub lock_hold_ns: Option<u64>,
-}
-
-/// An address family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// iptables.
-    Ipv4,
-    /// ip6tables.
-    Ipv6,
-}
-
-impl From<kernel::Family> for Family {
-    fn from(family: kernel::Family) -> Self {
-        match family {
-            kernel::Family::Ipv4 => Self::Ipv4,
-            kernel::Family::Ipv6 => Self::Ipv6,
-        }
-    }
-}
-
-impl Family {
-    /// Its name, as in the document.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ipv4 => "ipv4",
-            Self::Ipv6 => "ipv6",
-        }
-    }
 }
 
 /// One table's replace.

@@ -1,5 +1,174 @@
-//! `ipt-trace restore`: where the ruleset, the kernel and the probes meet.
+//! `ipt-trace restore`: where the ruleset and the kernel meet.
+//!
+//! A restore has three parts, between which the caller may attach probes: reading the input
+//! ([`Restore::read`]), having the kernel load what the tables need ([`Restore::touch`]), and the
+//! swap itself ([`Restore::run`]). Until `run`, nothing is changed.
 
+mod error;
 mod outcome;
+mod table;
 
+use std::collections::HashSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::kernel::clock::{Span, monotonic_ns};
+use crate::kernel::lock::{Holder, Wait, XtablesLock};
+use crate::kernel::{Family, Tables};
+use crate::ruleset::{self, Table};
+
+pub use error::RestoreError;
 pub use outcome::{Outcome, Step, TableOutcome};
+use table::Prepared;
+
+/// What to restore, and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file; `None` or `-` for standard input.
+    pub input: Option<PathBuf>,
+    /// The family of its tables.
+    pub family: Family,
+    /// Whether the counters of the input are taken over.
+    pub counters: bool,
+    /// How long to wait for the lock.
+    pub wait: Wait,
+}
+
+/// What a restore tells while it runs.
+pub trait Progress {
+    /// What is done from now on.
+    fn step(&mut self, what: &str);
+    /// The lock has been waited for this long, and who holds it.
+    fn waiting(&mut self, waited: std::time::Duration, holder: Option<Holder>);
+}
+
+/// A ruleset that was read and found good.
+#[derive(Debug)]
+pub struct Restore {
+    config: Config,
+    input: String,
+    start_ns: u64,
+    parse: Span,
+    tables: Vec<Table>,
+}
+
+impl Restore {
+    /// Reads, parses and checks the input.
+    pub fn read(config: Config, progress: &mut dyn Progress) -> Result<Self, RestoreError> {
+        let start_ns = monotonic_ns();
+        let input = input_name(config.input.as_deref());
+        progress.step(&format!("reading {input}"));
+        let (tables, parse) = Span::around(|| read_tables(&config, &input));
+        Ok(Self {
+            config,
+            input,
+            start_ns,
+            parse,
+            tables: tables?,
+        })
+    }
+
+    /// Makes the kernel load the modules of the tables, and create the tables in this network
+    /// namespace, by asking for their sizes.
+    pub fn touch(&self) -> Result<(), RestoreError> {
+        let kernel = Tables::open(self.config.family).map_err(RestoreError::nothing_done)?;
+        for table in &self.tables {
+            kernel
+                .info(&table.name)
+                .map_err(RestoreError::nothing_done)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock, lays out every table, and swaps one after another.
+    pub fn run(self, progress: &mut dyn Progress) -> Result<Outcome, RestoreError> {
+        let kernel = Tables::open(self.config.family).map_err(RestoreError::nothing_done)?;
+        progress.step("waiting for the lock");
+        let (lock, lock_wait) = Span::around(|| {
+            XtablesLock::take(self.config.wait, &mut |waited, holder| {
+                progress.waiting(waited, holder);
+            })
+        });
+        let lock = lock?;
+        let mut prepared = Vec::with_capacity(self.tables.len());
+        for table in self.tables {
+            progress.step(&format!("laying out table {}", table.name));
+            prepared.push(Prepared::new(table, &kernel)?);
+        }
+        let mut tables: Vec<TableOutcome> = Vec::with_capacity(prepared.len());
+        let mut swapped = HashSet::new();
+        for mut table in prepared {
+            let name = table.name().to_owned();
+            progress.step(&format!("replacing table {name}"));
+            let result = if swapped.insert(name) {
+                table.swap(&kernel)
+            } else {
+                // It stands twice in the input: what was known of it is no longer so.
+                table.refresh(&kernel).and_then(|()| table.swap(&kernel))
+            };
+            match result {
+                Ok(()) => tables.push(table.outcome()),
+                Err(error) => return Err(error.after(&tables)),
+            }
+        }
+        drop(lock);
+        let end_ns = monotonic_ns();
+        Ok(Outcome {
+            input: self.input,
+            whole: Span {
+                start_ns: self.start_ns,
+                end_ns,
+            },
+            parse: self.parse,
+            lock_hold: Some(Span {
+                start_ns: lock_wait.end_ns,
+                end_ns,
+            }),
+            lock_wait: Some(lock_wait),
+            tables,
+        })
+    }
+}
+
+fn input_name(path: Option<&Path>) -> String {
+    match path {
+        None => "-".to_owned(),
+        Some(path) => path.display().to_string(),
+    }
+}
+
+fn read_tables(config: &Config, input: &str) -> Result<Vec<Table>, RestoreError> {
+    let unreadable = |error| RestoreError::Unreadable {
+        input: input.to_owned(),
+        error,
+    };
+    let text = match &config.input {
+        Some(path) if path.as_os_str() != "-" => std::fs::read(path).map_err(unreadable)?,
+        _ => {
+            let mut text = Vec::new();
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut text)
+                .map_err(unreadable)?;
+            text
+        }
+    };
+    let wrong = |error| RestoreError::Rule {
+        input: input.to_owned(),
+        error,
+    };
+    let options = ruleset::Options {
+        family: config.family,
+        counters: config.counters,
+    };
+    let tables = ruleset::parse(&text, options).map_err(wrong)?;
+    if tables.is_empty() {
+        return Err(RestoreError::Empty {
+            input: input.to_owned(),
+        });
+    }
+    for table in &tables {
+        ruleset::check(table).map_err(wrong)?;
+    }
+    Ok(tables)
+}

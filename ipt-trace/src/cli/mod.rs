@@ -1,0 +1,28 @@
+//! The command line. Nothing outside this folder knows of flags, terminals or exit codes.
+
+mod args;
+mod exit;
+mod generate;
+mod progress;
+mod restore;
+mod save;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match args.command {
+        Command::Restore(command) => restore::run(command),
+        Command::Save(command) => save::run(&command),
+        Command::Generate(command) => generate::run(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,37 @@
+//! `ipt-trace save`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+
+use super::args::Save;
+use super::exit::Failure;
+use crate::kernel::{Family, Tables};
+use crate::save::{SaveError, save_table, table_names};
+
+pub fn run(command: &Save) -> Result<(), Failure> {
+    let family = Family::Ipv4;
+    let names = match &command.table {
+        Some(table) => vec![table.clone()],
+        None => table_names(family)?,
+    };
+    let mut out: Box<dyn Write> = match &command.file {
+        None => Box::new(BufWriter::new(io::stdout().lock())),
+        Some(path) => {
+            let file = File::create(path)
+                .map_err(|error| Failure::input(format_args!("{}: {error}", path.display())))?;
+            Box::new(BufWriter::new(file))
+        }
+    };
+    if names.is_empty() {
+        anstream::eprintln!(
+            "ipt-trace: this network namespace has no legacy tables for {}",
+            family.name()
+        );
+        return Ok(());
+    }
+    let kernel = Tables::open(family).map_err(SaveError::from)?;
+    for name in names {
+        save_table(&kernel, &name, command.counters, &mut out)?;
+    }
+    out.flush().map_err(|error| Failure::output(&error))
+}

@@ -1,0 +1,145 @@
+//! `ipt-trace generate`: rulesets of a known shape and size, to try things out and to measure.
+
+use std::io::{self, Write};
+
+/// What the ruleset looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// So many rules in filter/FORWARD, each for one source address and port.
+    Flat,
+    /// So many services of three endpoints each in table nat, laid out as a service proxy of
+    /// Kubernetes does: about 19 entries a service.
+    Services,
+}
+
+/// Endpoints of each service.
+const ENDPOINTS: u32 = 3;
+
+/// Writes a ruleset; the same arguments give the same text.
+pub fn generate(shape: Shape, count: u32, out: &mut dyn Write) -> io::Result<()> {
+    match shape {
+        Shape::Flat => flat(count, out),
+        Shape::Services => services(count, out),
+    }
+}
+
+fn flat(count: u32, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")?;
+    for index in 0..count {
+        let [_, a, b, c] = index.to_be_bytes();
+        let port = 1 + index % 65_535;
+        writeln!(
+            out,
+            "-A FORWARD -s 10.{a}.{b}.{c}/32 -p tcp -m tcp --dport {port} -j ACCEPT"
+        )?;
+    }
+    out.write_all(b"COMMIT\n")
+}
+
+fn services(count: u32, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(
+        b"*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+          :POSTROUTING ACCEPT [0:0]\n:SERVICES - [0:0]\n:SVC-MARK - [0:0]\n:SVC-OUT - [0:0]\n",
+    )?;
+    for service in 0..count {
+        writeln!(out, ":{} - [0:0]", service_chain(service))?;
+        for endpoint in 0..ENDPOINTS {
+            writeln!(out, ":{} - [0:0]", endpoint_chain(service, endpoint))?;
+        }
+    }
+    out.write_all(
+        b"-A PREROUTING -m comment --comment \"all services\" -j SERVICES\n\
+          -A OUTPUT -m comment --comment \"all services\" -j SERVICES\n\
+          -A POSTROUTING -j SVC-OUT\n\
+          -A SVC-OUT -m mark ! --mark 0x4000/0x4000 -j RETURN\n\
+          -A SVC-OUT -j MARK --set-xmark 0x4000/0x0\n\
+          -A SVC-OUT -j MASQUERADE --random-fully\n\
+          -A SVC-MARK -j MARK --set-xmark 0x4000/0x4000\n",
+    )?;
+    for service in 0..count {
+        write_service(service, out)?;
+    }
+    out.write_all(b"COMMIT\n")
+}
+
+fn write_service(service: u32, out: &mut dyn Write) -> io::Result<()> {
+    let chain = service_chain(service);
+    let name = format!("team-{}/app-{service}:web", service % 50);
+    let [_, high, b, c] = service.to_be_bytes();
+    let address = format!("10.{}.{b}.{c}", 96 + u32::from(high));
+    let to_service = format!(
+        "-d {address}/32 -p tcp -m comment --comment \"{name} service address\" -m tcp --dport 80"
+    );
+    writeln!(out, "-A SERVICES {to_service} -j {chain}")?;
+    writeln!(
+        out,
+        "-A {chain} ! -s 10.244.0.0/16 {to_service} -j SVC-MARK"
+    )?;
+    for endpoint in 0..ENDPOINTS {
+        let to = endpoint_chain(service, endpoint);
+        let [.., b, c] = (service * ENDPOINTS + endpoint).to_be_bytes();
+        let address = format!("10.244.{b}.{c}");
+        let left = ENDPOINTS - endpoint;
+        write!(
+            out,
+            "-A {chain} -m comment --comment \"{name} -> {address}:8080\""
+        )?;
+        if left > 1 {
+            let share = 1.0 / f64::from(left);
+            write!(out, " -m statistic --mode random --probability {share:.11}")?;
+        }
+        writeln!(out, " -j {to}")?;
+        let comment = format!("-m comment --comment \"{name}\"");
+        writeln!(out, "-A {to} -s {address}/32 {comment} -j SVC-MARK")?;
+        writeln!(
+            out,
+            "-A {to} -p tcp {comment} -m tcp -j DNAT --to-destination {address}:8080"
+        )?;
+    }
+    Ok(())
+}
+
+fn service_chain(service: u32) -> String {
+    format!("SVC-{}", tag(u64::from(service)))
+}
+
+fn endpoint_chain(service: u32, endpoint: u32) -> String {
+    format!(
+        "SEP-{}",
+        tag(u64::from(service) << 8 | u64::from(endpoint) | 1 << 40)
+    )
+}
+
+/// Sixteen letters that look random and are not: chain names have no order, as in the field.
+fn tag(number: u64) -> String {
+    // The finaliser of splitmix64: a bijection, so no two names are the same.
+    let mut bits = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    format!("{:016X}", bits ^ bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Shape, generate};
+    use crate::kernel::Family;
+    use crate::ruleset::{Options, check, parse};
+
+    fn rules(shape: Shape, count: u32) -> usize {
+        let mut text = Vec::new();
+        generate(shape, count, &mut text).unwrap();
+        let options = Options {
+            family: Family::Ipv4,
+            counters: false,
+        };
+        let tables = parse(&text, options).unwrap();
+        check(&tables[0]).unwrap();
+        tables[0].rule_count()
+    }
+
+    #[test]
+    fn what_is_generated_can_be_read() {
+        assert_eq!(rules(Shape::Flat, 300), 300);
+        assert_eq!(rules(Shape::Services, 100), 7 + 100 * 11);
+    }
+}

@@ -1,0 +1,259 @@
+//! Addresses, masks and interface names.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
+
+use super::numbers::parse_number;
+use crate::kernel::Family;
+use crate::kernel::abi::INTERFACE;
+
+/// An address or a mask: the first four bytes of it for IPv4.
+pub type Address = [u8; 16];
+
+/// The most addresses that one word may stand for.
+const MOST: usize = 4096;
+
+/// An IPv4 address with an optional mask, the host part cleared.
+pub fn parse_ipv4(word: &str) -> Result<([u8; 4], [u8; 4]), String> {
+    let (address, mask) = word.split_once('/').unwrap_or((word, "32"));
+    let address = parse_dotted(address)
+        .ok_or_else(|| format!("\"{address}\" is not an IPv4 address"))?
+        .to_bits();
+    let mask = parse_ipv4_mask(mask)?;
+    Ok(((address & mask).to_be_bytes(), mask.to_be_bytes()))
+}
+
+/// `a.b.c.d`, or fewer numbers from the left with zeros for the rest, as iptables takes them.
+fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut parts = word.split('.');
+    for (octet, part) in octets.iter_mut().zip(&mut parts) {
+        let plain = !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
+        *octet = plain.then(|| part.parse().ok()).flatten()?;
+    }
+    parts.next().is_none().then(|| octets.into())
+}
+
+/// A prefix length, or a mask in dotted notation.
+fn parse_ipv4_mask(word: &str) -> Result<u32, String> {
+    if word.contains('.') {
+        return parse_dotted(word)
+            .map(Ipv4Addr::to_bits)
+            .ok_or_else(|| format!("\"{word}\" is not a mask"));
+    }
+    let length = parse_number(word, 0, 32).map_err(|_| format!("\"/{word}\" is not a mask"))?;
+    let length = u32::try_from(length).unwrap_or(32);
+    Ok(u32::MAX.checked_shl(32 - length).unwrap_or(0))
+}
+
+/// What `-s` and `-d` take: addresses or host names with optional masks, separated by commas.
+/// A host name that has several addresses stands for all of them.
+pub fn parse_list(word: &str, family: Family) -> Result<Vec<(Address, Address)>, String> {
+    let mut list = Vec::new();
+    for part in word.split(',') {
+        let (host, mask) = match part.trim_start().rsplit_once('/') {
+            Some((host, mask)) => (host, parse_mask(mask, family)?),
+            None => (part.trim_start(), all_ones(family)),
+        };
+        // As in iptables, with an empty mask the name does not matter: "any/0".
+        let hosts = if mask == [0; 16] {
+            vec![[0; 16]]
+        } else {
+            parse_host(host, family)?
+        };
+        for mut address in hosts {
+            for (byte, mask) in address.iter_mut().zip(mask) {
+                *byte &= mask;
+            }
+            list.push((address, mask));
+        }
+        if list.len() > MOST {
+            return Err(format!("\"{word}\" stands for more than {MOST} addresses"));
+        }
+    }
+    Ok(list)
+}
+
+fn all_ones(family: Family) -> Address {
+    let mut mask = [0; 16];
+    mask[..family.layout().address].fill(0xff);
+    mask
+}
+
+fn parse_mask(word: &str, family: Family) -> Result<Address, String> {
+    match family {
+        Family::Ipv4 => parse_ipv4_mask(word).map(|mask| widen(mask.to_be_bytes())),
+        Family::Ipv6 => {
+            if let Ok(mask) = word.parse::<Ipv6Addr>() {
+                return Ok(mask.octets());
+            }
+            let length =
+                parse_number(word, 0, 128).map_err(|_| format!("\"/{word}\" is not a mask"))?;
+            let length = u32::try_from(length).unwrap_or(128);
+            Ok(u128::MAX
+                .checked_shl(128 - length)
+                .unwrap_or(0)
+                .to_be_bytes())
+        }
+    }
+}
+
+fn widen(address: [u8; 4]) -> Address {
+    let mut wide = [0; 16];
+    wide[..4].copy_from_slice(&address);
+    wide
+}
+
+fn parse_host(host: &str, family: Family) -> Result<Vec<Address>, String> {
+    let literal = match family {
+        Family::Ipv4 => parse_dotted(host).map(|address| widen(address.octets())),
+        Family::Ipv6 => host
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(|address| address.octets()),
+    };
+    match literal {
+        Some(address) => Ok(vec![address]),
+        None => resolve(host, family),
+    }
+}
+
+/// Asks the system's resolver, as iptables does.
+fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
+    let unknown = || format!("\"{host}\" is neither an address nor a host that can be resolved");
+    if host.is_empty() || host.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(unknown());
+    }
+    let mut found: Vec<Address> = (host, 0)
+        .to_socket_addrs()
+        .map_err(|_| unknown())?
+        .filter_map(|address| match (address.ip(), family) {
+            (std::net::IpAddr::V4(ip), Family::Ipv4) => Some(widen(ip.octets())),
+            (std::net::IpAddr::V6(ip), Family::Ipv6) => Some(ip.octets()),
+            _ => None,
+        })
+        .collect();
+    found.dedup();
+    if found.is_empty() {
+        return Err(unknown());
+    }
+    Ok(found)
+}
+
+/// Writes an address of four or sixteen bytes.
+pub fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
+    let _ = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
+        (Ok(v4), _) => write!(out, "{}", Ipv4Addr::from(v4)),
+        (_, Ok(v6)) => write!(out, "{}", Ipv6Addr::from(v6)),
+        _ => Ok(()),
+    };
+}
+
+/// Writes a mask as its prefix length, or as an address if it has none.
+pub fn write_mask(bytes: &[u8], out: &mut Vec<u8>) {
+    let ones: u32 = bytes.iter().map(|byte| byte.leading_ones()).sum();
+    let total: u32 = bytes.iter().map(|byte| byte.count_ones()).sum();
+    let prefix = bytes
+        .iter()
+        .scan(true, |open, byte| {
+            let fits = *open || *byte == 0;
+            *open &= *byte == 0xff;
+            Some(fits)
+        })
+        .all(|fits| fits);
+    if prefix && ones == total {
+        let _ = write!(out, "{total}");
+    } else {
+        write_address(bytes, out);
+    }
+}
+
+/// An interface's name and which of its bytes are compared: all with the closing zero, or those
+/// before a closing `+`.
+pub fn parse_interface(word: &[u8]) -> Result<([u8; INTERFACE], [u8; INTERFACE]), String> {
+    if word.len() >= INTERFACE {
+        return Err(format!(
+            "interface \"{}\" is longer than {} bytes",
+            super::error::show(word),
+            INTERFACE - 1
+        ));
+    }
+    let mut name = [0; INTERFACE];
+    let mut mask = [0; INTERFACE];
+    name[..word.len()].copy_from_slice(word);
+    let compared = match word.last() {
+        None => 0,
+        Some(b'+') => word.len() - 1,
+        Some(_) => word.len() + 1,
+    };
+    mask[..compared].fill(0xff);
+    Ok((name, mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_interface, parse_ipv4, parse_list, write_address, write_mask};
+    use crate::kernel::Family;
+
+    fn mask(bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_mask(bytes, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_host_part_is_cleared() {
+        assert_eq!(
+            parse_ipv4("10.1.2.3/8").unwrap(),
+            ([10, 0, 0, 0], [255, 0, 0, 0])
+        );
+        assert_eq!(
+            parse_ipv4("10.1.2.3/255.0.255.0").unwrap(),
+            ([10, 0, 2, 0], [255, 0, 255, 0])
+        );
+        for bad in [
+            "10.0.0.0.0",
+            "10.0.0.256",
+            "10.0.0.0/33",
+            "",
+            "10..1",
+            "1e1",
+        ] {
+            assert!(parse_ipv4(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_every_address() {
+        let list = parse_list("10.0.0.1,10.0.0.2/31", Family::Ipv4).unwrap();
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[1].0[..4], [10, 0, 0, 2]);
+        assert_eq!(list[1].1[..4], [255, 255, 255, 254]);
+        assert!(parse_list("10.0.0.1,", Family::Ipv4).is_err());
+    }
+
+    #[test]
+    fn a_mask_is_a_length_if_it_can_be() {
+        assert_eq!(mask(&[255, 255, 0, 0]), "16");
+        assert_eq!(mask(&[0, 0, 0, 0]), "0");
+        assert_eq!(mask(&[255, 0, 255, 0]), "255.0.255.0");
+        assert_eq!(mask(&[254, 255, 0, 0]), "254.255.0.0");
+        assert_eq!(mask(&[255, 0x80, 0, 0]), "9");
+        let mut out = Vec::new();
+        write_address(
+            &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            &mut out,
+        );
+        assert_eq!(out, b"fe80::1");
+    }
+
+    #[test]
+    fn an_interface_is_compared_up_to_its_plus() {
+        let (name, mask) = parse_interface(b"eth0").unwrap();
+        assert_eq!(&name[..5], b"eth0\0");
+        assert_eq!(mask[..6], [0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+        let (_, mask) = parse_interface(b"ppp+").unwrap();
+        assert_eq!(mask[..4], [0xff, 0xff, 0xff, 0]);
+        assert!(parse_interface(b"0123456789abcdef").is_err());
+    }
+}

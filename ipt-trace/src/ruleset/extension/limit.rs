@@ -1,0 +1,92 @@
+//! `-m limit`: `struct xt_rateinfo` (include/uapi/linux/netfilter/xt_limit.h).
+
+use std::io::Write as _;
+
+use super::engine::{get_u32, put};
+use super::{Context, Extension, Opt, Shown, Value};
+
+/// `XT_LIMIT_SCALE`: an average is the time between packets in ten thousandths of a second.
+const SCALE: u32 = 10_000;
+
+/// Three an hour, iptables' default.
+const DEFAULT_AVERAGE: [u8; 4] = (SCALE * 3600 / 3).to_ne_bytes();
+const DEFAULT_BURST: [u8; 4] = 5u32.to_ne_bytes();
+
+/// Units with their length in [`SCALE`].
+const UNITS: [(&str, u32); 4] = [
+    ("day", SCALE * 24 * 60 * 60),
+    ("hour", SCALE * 60 * 60),
+    ("min", SCALE * 60),
+    ("sec", SCALE),
+];
+
+pub(super) static EXTENSIONS: &[Extension] = &[Extension {
+    size: 40,
+    initial: &[(0, &DEFAULT_AVERAGE), (4, &DEFAULT_BURST)],
+    options: &[
+        Opt::new(
+            "limit",
+            Value::Custom {
+                words: 1,
+                span: (0, 4),
+                parse,
+                print,
+            },
+            Shown::Always,
+        ),
+        Opt::new(
+            "limit-burst",
+            Value::U32 {
+                at: 4,
+                min: 0,
+                max: 10_000,
+            },
+            Shown::Changed,
+        ),
+    ],
+    ..Extension::a_match("limit")
+}];
+
+/// `rate[/second|minute|hour|day]`, units abbreviated at will.
+fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
+    let word = words[0];
+    let bad = || format!("\"{word}\" is not a rate like 5/second, 10/minute, 3/hour or 1/day");
+    let (rate, unit) = word.split_once('/').unwrap_or((word, "second"));
+    let length = ["second", "minute", "hour", "day"]
+        .into_iter()
+        .zip([1, 60, 3600, 86_400])
+        .find(|(name, _)| {
+            !unit.is_empty()
+                && name
+                    .get(..unit.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(unit))
+        })
+        .map(|(_, length)| length)
+        .ok_or_else(bad)?;
+    let rate: u32 = rate.parse().map_err(|_| bad())?;
+    match (SCALE * length).checked_div(rate) {
+        None => Err(bad()),
+        Some(0) => Err(format!("\"{word}\" is faster than the kernel can count")),
+        Some(average) => {
+            put(data, 0, &average.to_ne_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// The largest unit that leaves the rate readable: iptables' own rule, on which a saved text
+/// depends.
+fn print(data: &[u8], out: &mut Vec<u8>) {
+    let average = get_u32(data, 0);
+    if average == 0 {
+        out.extend_from_slice(b" inf");
+        return;
+    }
+    let fits = |length: u32| average <= length && length / average >= length % average;
+    let unit = UNITS[1..]
+        .iter()
+        .take_while(|(_, length)| fits(*length))
+        .count();
+    let (name, length) = UNITS[unit];
+    let _ = write!(out, " {}/{name}", length / average);
+}

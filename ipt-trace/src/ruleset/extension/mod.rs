@@ -1,0 +1,404 @@
+//! Matches and targets. Each is described by a table of its options ([`Extension`]); one engine
+//! (`engine`) parses, prints and checks all of them. Code stands in a description only where an
+//! option's words do not fit a [`Value`].
+//!
+//! To add one: a file with its descriptions here, named as the user writes it, and a line in
+//! `ALL`.
+
+mod addrtype;
+mod comment;
+mod conntrack;
+pub mod engine;
+mod icmp;
+mod limit;
+mod log;
+mod mark;
+mod multiport;
+mod nat;
+mod reject;
+mod statistic;
+mod tcp;
+mod udp;
+
+use crate::kernel::Family;
+
+/// Every match and target, in any order; the first that fits an entry's bytes prints it.
+static ALL: &[&[Extension]] = &[
+    addrtype::EXTENSIONS,
+    comment::EXTENSIONS,
+    conntrack::EXTENSIONS,
+    icmp::EXTENSIONS,
+    limit::EXTENSIONS,
+    log::EXTENSIONS,
+    mark::EXTENSIONS,
+    multiport::EXTENSIONS,
+    nat::EXTENSIONS,
+    reject::EXTENSIONS,
+    statistic::EXTENSIONS,
+    tcp::EXTENSIONS,
+    udp::EXTENSIONS,
+];
+
+/// Whether it decides about a packet or does something with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// After `-m`.
+    Match,
+    /// After `-j`.
+    Target,
+}
+
+/// One match or target at one revision.
+#[derive(Debug)]
+pub struct Extension {
+    /// What stands after `-m` or `-j`.
+    pub name: &'static str,
+    /// Its name in the entry, where that differs (`state` is a `conntrack`).
+    pub kernel_name: &'static str,
+    /// Match or target.
+    pub role: Role,
+    /// The families that have it; empty for both.
+    pub families: &'static [Family],
+    /// The struct's revision.
+    pub revision: u8,
+    /// The struct's size in bytes, unaligned.
+    pub size: usize,
+    /// What the struct holds before any option: offset and bytes; the rest is zero.
+    pub initial: &'static [(usize, &'static [u8])],
+    /// The options, in the order in which they are printed.
+    pub options: &'static [Opt],
+    /// The protocol that must stand before it after `-p`, uninverted.
+    pub protocol: Option<u8>,
+    /// The tables that it may stand in; empty for all.
+    pub tables: &'static [&'static str],
+    /// The built-in chains that it may be reached from, as a mask of hook bits; 0 for all.
+    pub hooks: u32,
+    /// Looks at the finished struct. The mask has bit N for option N if it was given.
+    pub finish: Option<Finish>,
+    /// Whether a struct of this kernel name and revision is this one rather than a namesake.
+    pub is: Option<fn(data: &[u8]) -> bool>,
+}
+
+impl Extension {
+    /// A match with no options yet; for `..Extension::a_match("x")`.
+    const fn a_match(name: &'static str) -> Self {
+        Self {
+            name,
+            kernel_name: name,
+            role: Role::Match,
+            families: &[],
+            revision: 0,
+            size: 0,
+            initial: &[],
+            options: &[],
+            protocol: None,
+            tables: &[],
+            hooks: 0,
+            finish: None,
+            is: None,
+        }
+    }
+
+    /// A target with no options yet.
+    const fn a_target(name: &'static str) -> Self {
+        Self {
+            role: Role::Target,
+            ..Self::a_match(name)
+        }
+    }
+
+    /// Whether this family has it.
+    pub fn has_family(&self, family: Family) -> bool {
+        self.families.is_empty() || self.families.contains(&family)
+    }
+}
+
+/// A field of one, two or four bytes, and some of its bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Bits {
+    at: usize,
+    width: usize,
+    mask: u32,
+}
+
+impl Bits {
+    const fn u8(at: usize, mask: u32) -> Self {
+        Self { at, width: 1, mask }
+    }
+
+    const fn u16(at: usize, mask: u32) -> Self {
+        Self { at, width: 2, mask }
+    }
+
+    const fn u32(at: usize, mask: u32) -> Self {
+        Self { at, width: 4, mask }
+    }
+}
+
+/// When an option is printed.
+#[derive(Clone, Copy, Debug)]
+pub enum Shown {
+    /// When its `given` bits are set.
+    Given,
+    /// When any of these bits is set.
+    Set(Bits),
+    /// When this field has this value.
+    Equals(Bits, u32),
+    /// When the struct says so in another way.
+    If(fn(data: &[u8]) -> bool),
+    /// When its value differs from the initial one.
+    Changed,
+    /// When its value differs from the initial one, or it is inverted.
+    ChangedOrInverted,
+    /// Always.
+    Always,
+    /// Never: it is another way to write an option that is.
+    Never,
+}
+
+/// An option of a match or target.
+#[derive(Debug)]
+pub struct Opt {
+    /// The long name, without `--`; this one is printed.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// Its words.
+    pub value: Value,
+    /// Set by the option's presence.
+    pub given: Option<Bits>,
+    /// Set by `!` before it; without this, `!` is refused.
+    pub inverted: Option<Bits>,
+    /// When it is printed.
+    pub shown: Shown,
+    /// Whether its extension needs it.
+    pub required: bool,
+    /// A name that only one option of the extension with the same name may claim.
+    pub only_one_of: &'static str,
+}
+
+impl Opt {
+    const fn new(name: &'static str, value: Value, shown: Shown) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            value,
+            given: None,
+            inverted: None,
+            shown,
+            required: false,
+            only_one_of: "",
+        }
+    }
+
+    const fn alias(mut self, aliases: &'static [&'static str]) -> Self {
+        self.aliases = aliases;
+        self
+    }
+
+    const fn given(mut self, bits: Bits) -> Self {
+        self.given = Some(bits);
+        self
+    }
+
+    const fn inverted(mut self, bits: Bits) -> Self {
+        self.inverted = Some(bits);
+        self
+    }
+
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    const fn only_one_of(mut self, group: &'static str) -> Self {
+        self.only_one_of = group;
+        self
+    }
+
+    /// Every name that it goes by.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        std::iter::once(self.name).chain(self.aliases.iter().copied())
+    }
+}
+
+/// What an option's words mean, and where they go in the struct. Numbers are in the machine's
+/// byte order.
+#[derive(Debug)]
+pub enum Value {
+    /// No words.
+    Nothing,
+    /// No words; writes these bytes at these offsets.
+    Fixed(&'static [(usize, &'static [u8])]),
+    /// A u8 from `min` to `max`.
+    U8 {
+        /// Offset.
+        at: usize,
+        /// Least value.
+        min: u8,
+        /// Greatest value.
+        max: u8,
+    },
+    /// A u32 from `min` to `max`.
+    U32 {
+        /// Offset.
+        at: usize,
+        /// Least value.
+        min: u32,
+        /// Greatest value.
+        max: u32,
+    },
+    /// A number, or `first:last` with either left out: two u32.
+    Range32 {
+        /// Offset of the first.
+        at: usize,
+        /// Offset of the last.
+        last_at: usize,
+    },
+    /// An IPv4 address, perhaps with a mask, without its /32.
+    Ipv4 {
+        /// Offset of the address.
+        at: usize,
+        /// Offset of the mask.
+        mask_at: usize,
+    },
+    /// A port, or `first:last`, by number or service name: two u16.
+    Ports {
+        /// Offset of the first.
+        at: usize,
+        /// Offset of the last.
+        last_at: usize,
+    },
+    /// `value[/mask]`, printed in hexadecimal: two u32; no mask is all ones.
+    Mark {
+        /// Offset of the value.
+        at: usize,
+        /// Offset of the mask.
+        mask_at: usize,
+    },
+    /// Names separated by commas, each a bit of a u8 or u16; any prefix of a name will do, in any
+    /// case, as for iptables.
+    Set {
+        /// The field.
+        field: Bits,
+        /// Names and bits, in the order in which they are printed.
+        names: &'static [(&'static str, u32)],
+    },
+    /// Text, zero-terminated; what does not fit is cut off, as iptables does.
+    Text {
+        /// Offset.
+        at: usize,
+        /// Bytes of the field, the closing zero included.
+        len: usize,
+    },
+    /// Anything else.
+    Custom {
+        /// How many words it takes.
+        words: usize,
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the words into the struct.
+        parse: Parse,
+        /// Writes ` word` for each.
+        print: fn(data: &[u8], out: &mut Vec<u8>),
+    },
+}
+
+/// Reads an option's words into the struct, or says what is wrong with them.
+pub type Parse = fn(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String>;
+
+/// Looks at the struct when all options are there; bit N of `given` says whether option N was.
+pub type Finish = fn(given: u64, data: &mut [u8]) -> Result<(), String>;
+
+/// What an option may need to know of the rule that it stands in, as read so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The protocol after `-p`, 0 for any.
+    pub protocol: u8,
+    /// Whether it is inverted.
+    pub protocol_inverted: bool,
+}
+
+/// The extension of this name, newest revision.
+pub fn find(role: Role, name: &str, family: Family) -> Option<&'static Extension> {
+    all(role, family)
+        .filter(|extension| extension.name == name)
+        .max_by_key(|extension| extension.revision)
+}
+
+/// The extension that describes these bytes of an entry.
+pub fn find_kernel(
+    role: Role,
+    kernel_name: &[u8],
+    revision: u8,
+    family: Family,
+    data: &[u8],
+) -> Option<&'static Extension> {
+    all(role, family).find(|extension| {
+        extension.kernel_name.as_bytes() == kernel_name
+            && extension.revision == revision
+            && data.len() >= extension.size
+            && extension.is.is_none_or(|is| is(data))
+    })
+}
+
+/// All names of a role, for suggestions.
+pub fn names(role: Role, family: Family) -> impl Iterator<Item = &'static str> {
+    all(role, family).map(|extension| extension.name)
+}
+
+fn all(role: Role, family: Family) -> impl Iterator<Item = &'static Extension> {
+    ALL.iter()
+        .copied()
+        .flatten()
+        .filter(move |extension| extension.role == role && extension.has_family(family))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ALL, Shown, Value};
+
+    /// A description that contradicts itself would write outside its struct or never print.
+    #[test]
+    fn descriptions_are_consistent() {
+        for extension in ALL.iter().copied().flatten() {
+            let name = extension.name;
+            for (at, bytes) in extension.initial {
+                assert!(at + bytes.len() <= extension.size, "{name}");
+            }
+            assert!(extension.options.len() <= 64, "{name}");
+            for option in extension.options {
+                for (at, len) in option.value.spans() {
+                    assert!(at + len <= extension.size, "{name} --{}", option.name);
+                }
+                for bits in option.given.iter().chain(&option.inverted) {
+                    assert!(bits.at + bits.width <= extension.size, "{name}");
+                }
+                if matches!(option.shown, Shown::Given) {
+                    assert!(option.given.is_some(), "{name} --{}", option.name);
+                }
+                if let Shown::Set(bits) | Shown::Equals(bits, _) = option.shown {
+                    assert!(bits.at + bits.width <= extension.size, "{name}");
+                }
+                if let Value::Text { len, .. } = option.value {
+                    assert!(len > 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn option_names_are_unique_in_an_extension() {
+        for extension in ALL.iter().copied().flatten() {
+            let mut names: Vec<_> = extension
+                .options
+                .iter()
+                .flat_map(super::Opt::names)
+                .collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{}", extension.name);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Tables, chains and rules, and the iptables-save language.
+//!
+//! A rule is its kernel bytes: reading a line writes the entry as the kernel will read it
+//! ([`parse()`]), laying out a table patches the jumps ([`assemble()`]), and printing reads the
+//! bytes back ([`print`]). There is no other model of a rule.
+
+mod address;
+mod assemble;
+pub mod entry;
+mod error;
+pub mod extension;
+mod graph;
+mod numbers;
+mod option;
+mod parse;
+pub mod print;
+mod rule;
+pub mod snapshot;
+mod table;
+mod words;
+
+pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
+pub use error::RuleError;
+pub use graph::check;
+pub use parse::{Options, parse};
+pub use table::{Chain, HOOK_NAMES, TABLES, Table};

@@ -1,0 +1,180 @@
+//! Numbers, ports and protocols as iptables reads them.
+
+use std::sync::LazyLock;
+
+/// A number in C's notation: decimal, `0x` hexadecimal or `0` octal.
+pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
+    let digits = word.trim_start();
+    let number = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        parse_radix(hex, 16)
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        parse_radix(&digits[1..], 8)
+    } else {
+        parse_radix(digits, 10)
+    };
+    match number {
+        Some(number) if (min..=max).contains(&number) => Ok(number),
+        Some(_) => Err(format!("\"{word}\" is not between {min} and {max}")),
+        None => Err(format!("\"{word}\" is not a number")),
+    }
+}
+
+fn parse_radix(digits: &str, radix: u32) -> Option<u64> {
+    // from_str_radix would also take a sign.
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    plain
+        .then(|| u64::from_str_radix(digits, radix).ok())
+        .flatten()
+}
+
+/// A port by number or service name.
+pub fn parse_port(word: &str) -> Result<u16, String> {
+    match parse_number(word, 0, u64::from(u16::MAX)) {
+        Ok(port) => Ok(u16::try_from(port).unwrap_or(u16::MAX)),
+        Err(problem) if word.starts_with(|first: char| first.is_ascii_digit()) => Err(problem),
+        Err(_) => SERVICES
+            .iter()
+            .find(|(name, _)| name == word)
+            .map(|(_, port)| *port)
+            .ok_or_else(|| format!("\"{word}\" is neither a port nor a service of /etc/services")),
+    }
+}
+
+/// `port`, `first:last`, `first:` or `:last`.
+pub fn parse_ports(word: &str) -> Result<(u16, u16), String> {
+    let Some((first, last)) = word.split_once(':') else {
+        let port = parse_port(word)?;
+        return Ok((port, port));
+    };
+    let or = |word: &str, default| {
+        if word.is_empty() {
+            Ok(default)
+        } else {
+            parse_port(word)
+        }
+    };
+    let (first, last) = (or(first, 0)?, or(last, u16::MAX)?);
+    if first > last {
+        return Err(format!("\"{word}\" ends before it begins"));
+    }
+    Ok((first, last))
+}
+
+/// The protocols that iptables knows by itself. The first name of a number is the one it prints.
+const PROTOCOLS: &[(&str, u8)] = &[
+    ("tcp", 6),
+    ("sctp", 132),
+    ("udp", 17),
+    ("udplite", 136),
+    ("icmp", 1),
+    ("ipv6-icmp", 58),
+    ("icmpv6", 58),
+    ("esp", 50),
+    ("ah", 51),
+    ("mobility-header", 135),
+    ("ipv6-mh", 135),
+    ("mh", 135),
+    ("all", 0),
+];
+
+/// A protocol by number or name, in any case.
+pub fn parse_protocol(word: &str) -> Result<u8, String> {
+    if let Ok(number) = parse_number(word, 0, u64::from(u8::MAX)) {
+        return Ok(u8::try_from(number).unwrap_or(u8::MAX));
+    }
+    let name = word.to_ascii_lowercase();
+    let known = PROTOCOLS.iter().map(|(known, number)| (*known, *number));
+    let listed = || {
+        ETC_PROTOCOLS
+            .iter()
+            .map(|(known, number)| (known.as_str(), *number))
+    };
+    known
+        .chain(listed())
+        .find(|(known, _)| *known == name)
+        .map(|(_, number)| number)
+        .ok_or_else(|| {
+            let names = PROTOCOLS.iter().map(|(known, _)| *known);
+            format!(
+                "unknown protocol \"{word}\"{}",
+                super::error::suggestion(&name, names)
+            )
+        })
+}
+
+/// The name that iptables prints for a protocol, if it has one.
+pub fn protocol_name(number: u8) -> Option<&'static str> {
+    let known = PROTOCOLS.iter().map(|(name, number)| (*name, *number));
+    if let Some((name, _)) = known.into_iter().find(|(_, known)| *known == number) {
+        return Some(name);
+    }
+    ETC_PROTOCOLS
+        .iter()
+        .find(|(_, known)| *known == number)
+        .map(|(name, _)| name.as_str())
+}
+
+/// `/etc/protocols`: names with their numbers, official names before their aliases.
+static ETC_PROTOCOLS: LazyLock<Vec<(String, u8)>> =
+    LazyLock::new(|| read_database("/etc/protocols", |number| number.parse().ok()));
+
+/// `/etc/services`: names with their ports; iptables asks for a name under any protocol.
+static SERVICES: LazyLock<Vec<(String, u16)>> = LazyLock::new(|| {
+    read_database("/etc/services", |number| {
+        number.split('/').next().and_then(|port| port.parse().ok())
+    })
+});
+
+/// Reads a file of `name number [alias…] [# comment]` lines; none is an empty one.
+fn read_database<T: Copy>(path: &str, number: impl Fn(&str) -> Option<T>) -> Vec<(String, T)> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let entries = || {
+        text.lines().filter_map(|line| {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut fields = line.split_ascii_whitespace();
+            Some((fields.next()?, number(fields.next()?)?, fields))
+        })
+    };
+    let names = entries().map(|(name, value, _)| (name.to_owned(), value));
+    let aliases = entries()
+        .flat_map(|(_, value, aliases)| aliases.map(move |alias| (alias.to_owned(), value)));
+    names.chain(aliases).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_number, parse_port, parse_ports, parse_protocol};
+
+    #[test]
+    fn numbers_are_in_c_notation() {
+        assert_eq!(parse_number("10", 0, 99), Ok(10));
+        assert_eq!(parse_number("0x1F", 0, 99), Ok(31));
+        assert_eq!(parse_number("017", 0, 99), Ok(15));
+        for bad in ["", "-1", "+1", "1x", "0x", "08", " "] {
+            assert!(parse_number(bad, 0, 99).is_err(), "{bad}");
+        }
+        assert!(parse_number("100", 0, 99).is_err());
+    }
+
+    #[test]
+    fn a_port_range_may_be_open_but_not_backwards() {
+        assert_eq!(parse_ports("80"), Ok((80, 80)));
+        assert_eq!(parse_ports("80:90"), Ok((80, 90)));
+        assert_eq!(parse_ports(":90"), Ok((0, 90)));
+        assert_eq!(parse_ports("80:"), Ok((80, 65535)));
+        assert!(parse_ports("90:80").is_err());
+        assert!(parse_port("65536").is_err());
+    }
+
+    #[test]
+    fn protocols_are_read_in_any_case() {
+        assert_eq!(parse_protocol("TCP"), Ok(6));
+        assert_eq!(parse_protocol("47"), Ok(47));
+        assert!(
+            parse_protocol("tpc")
+                .unwrap_err()
+                .contains("did you mean \"tcp\"")
+        );
+        assert!(parse_protocol("256").is_err());
+    }
+}

@@ -1,0 +1,242 @@
+//! Finding out which option a word is.
+
+use super::rule::Draft;
+use crate::kernel::abi::inverse;
+
+/// An option of the rule itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// `-A`
+    Append,
+    /// `-p`
+    Protocol,
+    /// `-s`
+    Source,
+    /// `-d`
+    Destination,
+    /// `-i`
+    InInterface,
+    /// `-o`
+    OutInterface,
+    /// `-f`
+    Fragment,
+    /// `-j`
+    Jump,
+    /// `-g`
+    Goto,
+    /// `-m`
+    Match,
+    /// `-c`
+    SetCounters,
+    /// `-4`
+    Ipv4,
+    /// `-6`
+    Ipv6,
+    /// What iptables has and a restore file may not, with the reason.
+    Refused(&'static str),
+}
+
+const COMMAND: &str = "only -A can stand here so far";
+const PLACE: &str = "the line \"*TABLE\" says it";
+
+/// Short letters, long names, options.
+const BASE: &[(u8, &[&str], Base)] = &[
+    (b'A', &["append"], Base::Append),
+    (b'p', &["protocol", "proto"], Base::Protocol),
+    (b's', &["source", "src"], Base::Source),
+    (b'd', &["destination", "dst"], Base::Destination),
+    (b'i', &["in-interface"], Base::InInterface),
+    (b'o', &["out-interface"], Base::OutInterface),
+    (b'f', &["fragments"], Base::Fragment),
+    (b'j', &["jump"], Base::Jump),
+    (b'g', &["goto"], Base::Goto),
+    (b'm', &["match"], Base::Match),
+    (b'c', &["set-counters"], Base::SetCounters),
+    (b'4', &["ipv4"], Base::Ipv4),
+    (b'6', &["ipv6"], Base::Ipv6),
+    (b't', &["table"], Base::Refused(PLACE)),
+    (b'D', &["delete"], Base::Refused(COMMAND)),
+    (b'I', &["insert"], Base::Refused(COMMAND)),
+    (b'R', &["replace"], Base::Refused(COMMAND)),
+    (b'C', &["check"], Base::Refused(COMMAND)),
+    (b'L', &["list"], Base::Refused(COMMAND)),
+    (b'S', &["list-rules"], Base::Refused(COMMAND)),
+    (b'F', &["flush"], Base::Refused(COMMAND)),
+    (b'Z', &["zero"], Base::Refused(COMMAND)),
+    (b'N', &["new-chain"], Base::Refused(COMMAND)),
+    (b'X', &["delete-chain"], Base::Refused(COMMAND)),
+    (b'P', &["policy"], Base::Refused(COMMAND)),
+    (b'E', &["rename-chain"], Base::Refused(COMMAND)),
+];
+
+impl Base {
+    /// How it is called in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Append => "-A",
+            Self::Protocol => "-p",
+            Self::Source => "-s",
+            Self::Destination => "-d",
+            Self::InInterface => "-i",
+            Self::OutInterface => "-o",
+            Self::Fragment => "-f",
+            Self::Jump => "-j",
+            Self::Goto => "-g",
+            Self::Match => "-m",
+            Self::SetCounters => "-c",
+            Self::Ipv4 => "-4",
+            Self::Ipv6 => "-6",
+            Self::Refused(_) => "this option",
+        }
+    }
+
+    /// Whether a word follows.
+    pub const fn takes_value(self) -> bool {
+        !matches!(
+            self,
+            Self::Fragment | Self::Ipv4 | Self::Ipv6 | Self::Refused(_)
+        )
+    }
+
+    /// Whether `!` may stand before it.
+    pub const fn may_be_inverted(self) -> bool {
+        self.inverse_bit() != 0
+    }
+
+    /// What `!` sets in the entry.
+    pub const fn inverse_bit(self) -> u8 {
+        match self {
+            Self::Protocol => inverse::PROTOCOL,
+            Self::Source => inverse::SOURCE,
+            Self::Destination => inverse::DESTINATION,
+            Self::InInterface => inverse::VIA_IN,
+            Self::OutInterface => inverse::VIA_OUT,
+            Self::Fragment => inverse::FRAGMENT,
+            _ => 0,
+        }
+    }
+
+    /// A bit to remember it by; `-g` counts as `-j`.
+    pub const fn bit(self) -> u32 {
+        match self {
+            Self::Append => 1,
+            Self::Protocol => 1 << 1,
+            Self::Source => 1 << 2,
+            Self::Destination => 1 << 3,
+            Self::InInterface => 1 << 4,
+            Self::OutInterface => 1 << 5,
+            Self::Fragment => 1 << 6,
+            Self::Jump | Self::Goto => 1 << 7,
+            Self::SetCounters => 1 << 8,
+            Self::Match | Self::Ipv4 | Self::Ipv6 | Self::Refused(_) => 0,
+        }
+    }
+
+    /// Whether a rule may have it once only.
+    pub const fn only_once(self) -> bool {
+        self.bit() != 0
+    }
+}
+
+/// Which option a word is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Of the rule itself.
+    Base(Base),
+    /// Of the match with this index, the option with this one.
+    Match(usize, usize),
+    /// Of the target, the option with this index.
+    Target(usize),
+}
+
+/// Splits an option word into the option with its dashes and the value that is joined to it:
+/// `--dport=80`, `-s10.0.0.0/8`.
+pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
+    let not_an_option = || format!("\"{}\" is not an option", super::error::show(word));
+    let (option, joined) = if word.starts_with(b"--") {
+        match word.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&word[..equals], Some(&word[equals + 1..])),
+            None => (word, None),
+        }
+    } else {
+        match word {
+            [b'-', _] => (word, None),
+            [b'-', _, ..] => (&word[..2], Some(&word[2..])),
+            _ => return Err(not_an_option()),
+        }
+    };
+    let option = std::str::from_utf8(option).map_err(|_| not_an_option())?;
+    Ok((option, joined))
+}
+
+/// Finds an option: as named, or by a beginning that only one option has. The matches that were
+/// loaded last go first.
+pub fn find(option: &str, draft: &Draft) -> Result<Option<Found>, String> {
+    let Some(long) = option.strip_prefix("--") else {
+        let letter = option.as_bytes().get(1);
+        let base = BASE.iter().find(|(short, ..)| Some(short) == letter);
+        return Ok(base.map(|(.., base)| Found::Base(*base)));
+    };
+    if let Some((.., base)) = BASE.iter().find(|(_, names, _)| names.contains(&long)) {
+        return Ok(Some(Found::Base(*base)));
+    }
+    if let Some(found) = find_loaded(long, draft) {
+        return Ok(Some(found));
+    }
+    find_abbreviated(long, draft)
+}
+
+fn find_loaded(long: &str, draft: &Draft) -> Option<Found> {
+    let loaded = draft.matches.iter().enumerate().rev();
+    let of_matches = loaded.filter_map(|(index, loaded)| {
+        let option = loaded.extension.option(long)?;
+        Some(Found::Match(index, option))
+    });
+    let of_target = draft
+        .target
+        .iter()
+        .filter_map(|loaded| loaded.extension.option(long).map(Found::Target));
+    of_matches.chain(of_target).next()
+}
+
+fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String> {
+    let mut candidates: Vec<(&str, Found)> = Vec::new();
+    for (_, names, base) in BASE {
+        let found = Found::Base(*base);
+        candidates.extend(names.iter().map(|name| (*name, found)));
+    }
+    for (index, loaded) in draft.matches.iter().enumerate() {
+        for (option, description) in loaded.extension.options.iter().enumerate() {
+            let found = Found::Match(index, option);
+            candidates.extend(description.names().map(|name| (name, found)));
+        }
+    }
+    if let Some(loaded) = &draft.target {
+        for (option, description) in loaded.extension.options.iter().enumerate() {
+            let found = Found::Target(option);
+            candidates.extend(description.names().map(|name| (name, found)));
+        }
+    }
+    candidates.retain(|(name, _)| !start.is_empty() && name.starts_with(start));
+    match candidates.as_slice() {
+        [] => Ok(None),
+        [(first, found), rest @ ..] => match rest.iter().find(|(_, other)| other != found) {
+            None => Ok(Some(*found)),
+            Some((other, _)) => Err(format!("\"--{start}\" may be --{first} or --{other}")),
+        },
+    }
+}
+
+/// The long names of all options that could stand here.
+pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
+    let base = BASE.iter().flat_map(|(_, names, _)| names.iter().copied());
+    let loaded = draft.matches.iter().chain(&draft.target);
+    let extensions = loaded.flat_map(|loaded| {
+        let extension = loaded.extension;
+        extension
+            .options
+            .iter()
+            .flat_map(super::extension::Opt::names)
+    });
+    base.chain(extensions)
+}

@@ -1,0 +1,182 @@
+//! A table to the text of iptables-save.
+
+use std::io::Write as _;
+
+use super::address::{write_address, write_mask};
+use super::entry::{EntryRef, ExtensionRef};
+use super::extension::engine::until_zero;
+use super::extension::{self, Role};
+use super::numbers::protocol_name;
+use super::snapshot::Snapshot;
+use super::table::verdict_name;
+use crate::kernel::abi::{Counters, INTERFACE, entry_flag, inverse};
+
+/// What the text could not say.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("chain {chain}, rule {rule}: {problem}")]
+pub struct PrintError {
+    /// The chain.
+    pub chain: String,
+    /// The rule's number in it, from 1.
+    pub rule: usize,
+    /// What has no words.
+    pub problem: String,
+}
+
+/// Writes a table, from `*name` to `COMMIT`.
+pub fn print_table(
+    name: &str,
+    snapshot: &Snapshot,
+    with_counters: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), PrintError> {
+    // Writing to a Vec cannot fail.
+    let _ = writeln!(out, "*{name}");
+    for chain in &snapshot.chains {
+        out.push(b':');
+        out.extend_from_slice(&chain.name);
+        let _ = match chain.hook {
+            Some(_) => {
+                let Counters { packets, bytes } = chain.counters;
+                let policy = verdict_name(chain.verdict).unwrap_or("-");
+                writeln!(out, " {policy} [{packets}:{bytes}]")
+            }
+            None => writeln!(out, " - [0:0]"),
+        };
+    }
+    for chain in &snapshot.chains {
+        for (number, (at, entry)) in snapshot.rules(chain).enumerate() {
+            if with_counters {
+                let Counters { packets, bytes } = entry.counters();
+                let _ = write!(out, "[{packets}:{bytes}] ");
+            }
+            out.extend_from_slice(b"-A ");
+            out.extend_from_slice(&chain.name);
+            print_rule(snapshot, at, entry, out).map_err(|problem| PrintError {
+                chain: super::error::show(&chain.name),
+                rule: number + 1,
+                problem,
+            })?;
+            out.push(b'\n');
+        }
+    }
+    out.extend_from_slice(b"COMMIT\n");
+    Ok(())
+}
+
+/// Writes a rule's options, each with a space before it.
+pub fn print_rule(
+    snapshot: &Snapshot,
+    at: usize,
+    entry: EntryRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    print_selectors(entry, out);
+    for found in entry.matches() {
+        print_extension(snapshot, Role::Match, found, out)?;
+    }
+    let target = entry.target();
+    if !target.name.is_empty() {
+        return print_extension(snapshot, Role::Target, target, out);
+    }
+    let verdict = entry.verdict().ok_or("its target is not a verdict")?;
+    let goto = entry.byte(entry.layout().flags) & entry_flag::GOTO != 0;
+    match usize::try_from(verdict) {
+        Ok(offset) if offset == at + entry.bytes().len() => {}
+        Ok(offset) => {
+            let chain = snapshot
+                .chain_at(offset)
+                .ok_or("it jumps to where no chain begins")?;
+            out.extend_from_slice(if goto { b" -g " } else { b" -j " });
+            out.extend_from_slice(&chain.name);
+        }
+        Err(_) => {
+            let name = verdict_name(verdict).ok_or("its verdict is unknown")?;
+            let _ = write!(out, " -j {name}");
+        }
+    }
+    Ok(())
+}
+
+fn print_selectors(entry: EntryRef<'_>, out: &mut Vec<u8>) {
+    let layout = entry.layout();
+    let invflags = entry.byte(layout.invflags);
+    let not = |bit: u8| if invflags & bit == 0 { "" } else { " !" };
+    for (letter, address, mask, bit) in [
+        ('s', layout.src, layout.smsk, inverse::SOURCE),
+        ('d', layout.dst, layout.dmsk, inverse::DESTINATION),
+    ] {
+        let address = entry.field(address, layout.address);
+        let mask = entry.field(mask, layout.address);
+        let any = address.iter().chain(mask).all(|byte| *byte == 0);
+        if !any || invflags & bit != 0 {
+            let _ = write!(out, "{} -{letter} ", not(bit));
+            write_address(address, out);
+            out.push(b'/');
+            write_mask(mask, out);
+        }
+    }
+    for (letter, name, mask, bit) in [
+        ('i', layout.iniface, layout.iniface_mask, inverse::VIA_IN),
+        ('o', layout.outiface, layout.outiface_mask, inverse::VIA_OUT),
+    ] {
+        let name = until_zero(entry.field(name, INTERFACE));
+        if !name.is_empty() {
+            let _ = write!(out, "{} -{letter} ", not(bit));
+            print_interface(name, entry.field(mask, INTERFACE), out);
+        }
+    }
+    let protocol = entry.protocol();
+    if protocol != 0 {
+        out.extend_from_slice(not(inverse::PROTOCOL).as_bytes());
+        let _ = match u8::try_from(protocol).ok().and_then(protocol_name) {
+            Some(name) => write!(out, " -p {name}"),
+            None => write!(out, " -p {protocol}"),
+        };
+    }
+    let fragment = entry.byte(layout.flags) & entry_flag::FRAGMENT != 0;
+    if fragment && layout.address == 4 {
+        let _ = write!(out, "{} -f", not(inverse::FRAGMENT));
+    }
+}
+
+/// The bytes that are compared, and a `+` where that ends before the name does.
+fn print_interface(name: &[u8], mask: &[u8], out: &mut Vec<u8>) {
+    let compared = mask.iter().position(|byte| *byte == 0).unwrap_or(INTERFACE);
+    let shown = name.len().min(compared);
+    out.extend_from_slice(&name[..shown]);
+    if compared <= name.len() {
+        out.push(b'+');
+    }
+}
+
+fn print_extension(
+    snapshot: &Snapshot,
+    role: Role,
+    found: ExtensionRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let ExtensionRef {
+        name,
+        revision,
+        data,
+    } = found;
+    let family = snapshot.family();
+    let Some(known) = extension::find_kernel(role, name, revision, family, data) else {
+        let kind = match role {
+            Role::Match => "match",
+            Role::Target => "target",
+        };
+        return Err(format!(
+            "{kind} {} of revision {revision} has no words here yet",
+            super::error::show(name)
+        ));
+    };
+    let letter = match role {
+        Role::Match => 'm',
+        Role::Target => 'j',
+    };
+    let _ = write!(out, " -{letter} {}", known.name);
+    known.print(data, out);
+    Ok(())
+}

@@ -1,0 +1,248 @@
+//! A table as a restore file describes it: chains of entries that are already the kernel's bytes.
+
+use std::collections::HashMap;
+
+use super::entry::EntryRef;
+use crate::kernel::Family;
+use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
+
+/// The built-in chains by hook number.
+pub const HOOK_NAMES: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+/// The tables that the kernel has, with a bit for each hook that they are called from
+/// (`valid_hooks` of iptable_*.c, unchanged from Linux 5.10 to 7.2).
+pub const TABLES: [(&str, u32); 5] = [
+    ("filter", 0b01110),
+    ("nat", 0b11011),
+    ("mangle", 0b11111),
+    ("raw", 0b01001),
+    ("security", 0b01110),
+];
+
+/// Index into [`Table::chains`].
+pub type ChainId = u32;
+
+/// No rule, in the lists below.
+const NONE: u32 = u32::MAX;
+
+/// Where a rule goes after it matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// What its target says: a verdict or an extension.
+    Target,
+    /// To the rule behind it, since it has no target.
+    Next,
+    /// To a chain.
+    Chain(ChainId),
+}
+
+/// A rule: an entry in [`Table::bytes`], and what cannot be in its bytes before the layout is
+/// known.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    at: u32,
+    next: u32,
+    /// Line of the input.
+    pub line: u32,
+    /// Where it goes.
+    pub jump: Jump,
+}
+
+/// A chain.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// The hook number of a built-in chain.
+    pub hook: Option<usize>,
+    /// The verdict of a built-in chain's end; `None` to keep the one it has.
+    pub policy: Option<i32>,
+    /// Counters that the policy begins with.
+    pub counters: Counters,
+    /// How many rules.
+    pub rules: u32,
+    /// Bytes of its rules.
+    pub size: usize,
+    first: u32,
+    last: u32,
+}
+
+/// A rule whose target may be reached from some hooks only.
+#[derive(Clone, Copy, Debug)]
+pub struct HookLimit {
+    /// The rule's chain.
+    pub chain: ChainId,
+    /// Line of the input.
+    pub line: u32,
+    /// The target.
+    pub name: &'static str,
+    /// Bits of the hooks.
+    pub hooks: u32,
+}
+
+/// A table.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The family.
+    pub family: Family,
+    /// The name.
+    pub name: String,
+    /// Line of the input.
+    pub line: u32,
+    /// The built-in chains in their hooks' order, then the others in the input's.
+    pub chains: Vec<Chain>,
+    /// Rules whose place must be checked.
+    pub hook_limits: Vec<HookLimit>,
+    /// The entries in the input's order.
+    bytes: Vec<u8>,
+    rules: Vec<Rule>,
+    by_name: HashMap<Box<[u8]>, ChainId>,
+}
+
+impl Table {
+    /// A table with its built-in chains, whose policies stay as they are. `None` if the kernel has
+    /// no table of this name.
+    pub fn new(family: Family, name: &str, line: u32) -> Option<Self> {
+        let (_, hooks) = TABLES.iter().find(|(known, _)| *known == name)?;
+        let mut table = Self {
+            family,
+            name: name.to_owned(),
+            line,
+            chains: Vec::new(),
+            hook_limits: Vec::new(),
+            bytes: Vec::new(),
+            rules: Vec::new(),
+            by_name: HashMap::new(),
+        };
+        for (hook, name) in HOOK_NAMES.iter().enumerate() {
+            if hooks & 1 << hook != 0 {
+                table.add_chain(name.as_bytes(), Some(hook));
+            }
+        }
+        Some(table)
+    }
+
+    /// The chain of this name.
+    pub fn find(&self, name: &[u8]) -> Option<ChainId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Makes a user chain; the name must be free.
+    pub fn create_chain(&mut self, name: &[u8]) -> Result<ChainId, String> {
+        if name.len() >= EXTENSION_NAME {
+            return Err(format!(
+                "chain name \"{}\" is longer than {} bytes",
+                super::error::show(name),
+                EXTENSION_NAME - 1
+            ));
+        }
+        if name.is_empty() || name.contains(&0) {
+            return Err("a chain needs a name".to_owned());
+        }
+        if self.find(name).is_some() {
+            return Err(format!(
+                "chain \"{}\" is declared twice",
+                super::error::show(name)
+            ));
+        }
+        Ok(self.add_chain(name, None))
+    }
+
+    fn add_chain(&mut self, name: &[u8], hook: Option<usize>) -> ChainId {
+        let id = u32::try_from(self.chains.len()).unwrap_or(NONE);
+        self.chains.push(Chain {
+            name: name.into(),
+            hook,
+            policy: None,
+            counters: Counters::default(),
+            rules: 0,
+            size: 0,
+            first: NONE,
+            last: NONE,
+        });
+        self.by_name.insert(name.into(), id);
+        id
+    }
+
+    /// Appends an entry, whose bytes are complete but for its place, to a chain.
+    pub fn append(
+        &mut self,
+        chain: ChainId,
+        entry: &[u8],
+        line: u32,
+        jump: Jump,
+    ) -> Result<(), String> {
+        let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
+        let at = u32::try_from(self.bytes.len()).map_err(|_| too_large())?;
+        let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
+        self.bytes.extend_from_slice(entry);
+        self.rules.push(Rule {
+            at,
+            next: NONE,
+            line,
+            jump,
+        });
+        let chain = &mut self.chains[chain as usize];
+        chain.rules += 1;
+        chain.size += entry.len();
+        if chain.last == NONE {
+            chain.first = id;
+        } else {
+            self.rules[chain.last as usize].next = id;
+        }
+        chain.last = id;
+        Ok(())
+    }
+
+    /// The rules of a chain with their entries.
+    pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (Rule, EntryRef<'_>)> {
+        let mut next = chain.first;
+        std::iter::from_fn(move || {
+            let rule = *self.rules.get(next as usize)?;
+            next = rule.next;
+            let entry = EntryRef::parse(&self.bytes, rule.at as usize, self.family).ok()?;
+            Some((rule, entry))
+        })
+    }
+
+    /// How many rules there are.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// The chains in the order in which libiptc lays them out, and the kernel lists them: built-in
+    /// by hook, then the others by name.
+    pub fn chain_order(&self) -> Vec<ChainId> {
+        let mut order: Vec<_> = (0..u32::try_from(self.chains.len()).unwrap_or(NONE)).collect();
+        order.sort_by(|&a, &b| {
+            let key = |id: ChainId| {
+                let chain = &self.chains[id as usize];
+                (chain.hook.unwrap_or(usize::MAX), &chain.name)
+            };
+            key(a).cmp(&key(b))
+        });
+        order
+    }
+}
+
+/// The verdict of this name.
+pub fn parse_verdict(name: &[u8]) -> Option<i32> {
+    match name {
+        b"ACCEPT" => Some(verdict::ACCEPT),
+        b"DROP" => Some(verdict::DROP),
+        b"QUEUE" => Some(verdict::QUEUE),
+        b"RETURN" => Some(verdict::RETURN),
+        _ => None,
+    }
+}
+
+/// The name of a verdict.
+pub const fn verdict_name(verdict: i32) -> Option<&'static str> {
+    match verdict {
+        verdict::ACCEPT => Some("ACCEPT"),
+        verdict::DROP => Some("DROP"),
+        verdict::QUEUE => Some("QUEUE"),
+        verdict::RETURN => Some("RETURN"),
+        _ => None,
+    }
+}

@@ -1,0 +1,158 @@
+//! Splitting a line into words, the way iptables-restore does, and writing words that it would
+//! split back.
+
+use std::borrow::Cow;
+
+/// Splits a rule line into words. Blanks separate; double quotes hold a word together and end it;
+/// inside them a backslash takes the next byte as it is.
+///
+/// Words are slices of the line unless quotes or escapes stand in their middle.
+pub fn split<'a>(line: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), String> {
+    words.clear();
+    let mut rest = line;
+    loop {
+        let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
+        rest = &rest[blanks..];
+        let Some(first) = rest.first() else {
+            return Ok(());
+        };
+        let (word, after) = if *first == b'"' {
+            quoted(Cow::Borrowed(b""), &rest[1..])?
+        } else {
+            bare(rest)?
+        };
+        words.push(word);
+        rest = after;
+    }
+}
+
+/// The blanks that separate words.
+pub const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+/// A word that starts without a quote: up to a blank, or through a quoted part.
+fn bare(text: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), String> {
+    let end = text
+        .iter()
+        .position(|&byte| is_blank(byte) || byte == b'"')
+        .unwrap_or(text.len());
+    let (word, after) = text.split_at(end);
+    match after.first() {
+        Some(b'"') => quoted(Cow::Borrowed(word), &after[1..]),
+        _ => Ok((Cow::Borrowed(word), after)),
+    }
+}
+
+/// The rest of a word from behind an opening quote; `start` is what came before the quote.
+fn quoted<'a>(start: Cow<'a, [u8]>, text: &'a [u8]) -> Result<(Cow<'a, [u8]>, &'a [u8]), String> {
+    let mut word = start;
+    let mut from = 0;
+    while let Some(length) = memchr2(&text[from..]) {
+        let at = from + length;
+        append(&mut word, &text[from..at]);
+        if text[at] == b'"' {
+            return Ok((word, &text[at + 1..]));
+        }
+        let Some(escaped) = text.get(at + 1..at + 2) else {
+            break;
+        };
+        append(&mut word, escaped);
+        from = at + 2;
+    }
+    Err("a quote is not closed".to_owned())
+}
+
+fn memchr2(text: &[u8]) -> Option<usize> {
+    text.iter().position(|byte| matches!(byte, b'"' | b'\\'))
+}
+
+/// Appends without copying while the word is still empty.
+fn append<'a>(word: &mut Cow<'a, [u8]>, part: &'a [u8]) {
+    if word.is_empty() {
+        *word = Cow::Borrowed(part);
+    } else if !part.is_empty() {
+        word.to_mut().extend_from_slice(part);
+    }
+}
+
+/// Writes ` word`, quoted and escaped as iptables-save does it: bare if it has none but letters,
+/// digits, `_` and `-`, else in double quotes with `"`, `\` and `'` escaped.
+///
+/// Source: `xtables_save_string` of libxtables 1.8.9.
+pub fn write_quoted(word: &[u8], out: &mut Vec<u8>) {
+    out.push(b' ');
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    if !word.is_empty() && word.iter().all(plain) {
+        out.extend_from_slice(word);
+        return;
+    }
+    out.push(b'"');
+    for &byte in word {
+        if matches!(byte, b'"' | b'\\' | b'\'') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{split, write_quoted};
+
+    fn words(line: &str) -> Result<Vec<String>, String> {
+        let mut words = Vec::new();
+        split(line.as_bytes(), &mut words)?;
+        Ok(words
+            .iter()
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect())
+    }
+
+    #[test]
+    fn blanks_separate_and_quotes_hold_together() {
+        assert_eq!(
+            words(r#"-A  INPUT	-m comment --comment "a b" -j X"#).unwrap(),
+            [
+                "-A",
+                "INPUT",
+                "-m",
+                "comment",
+                "--comment",
+                "a b",
+                "-j",
+                "X"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quote_ends_the_word_that_it_closes() {
+        assert_eq!(words(r#"--x"a b"c"#).unwrap(), ["--xa b", "c"]);
+        assert_eq!(words(r#""" x"#).unwrap(), ["", "x"]);
+    }
+
+    #[test]
+    fn escapes_count_only_inside_quotes() {
+        assert_eq!(words(r#""a\"b\\c" d\e"#).unwrap(), [r#"a"b\c"#, r"d\e"]);
+    }
+
+    #[test]
+    fn an_open_quote_is_an_error() {
+        assert!(words(r#"--comment "abc"#).is_err());
+        assert!(words(r#"--comment "abc\"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_quoted_reads_back(word in "[ -~]{0,40}") {
+            let mut line = Vec::new();
+            write_quoted(word.as_bytes(), &mut line);
+            let line = String::from_utf8(line).unwrap();
+            prop_assert_eq!(words(&line).unwrap(), vec![word]);
+        }
+    }
+}
