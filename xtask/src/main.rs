@@ -1,2 +1,71 @@
 //! Sets up, builds, tests and shows ipt-trace.
-fn main() {}
+
+mod build;
+mod cleanup;
+mod debian;
+mod initramfs;
+mod kernels;
+mod modules;
+mod process;
+mod setup;
+mod ui;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::setup::Need;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install everything that is missing, for all other subcommands
+    Setup,
+    /// Build ipt-trace with its probes
+    Build {
+        /// Build with optimizations
+        #[arg(long)]
+        release: bool,
+    },
+    /// Run a command, or the VM tests, on kernels in virtual machines
+    Vm(vm::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cleanup::handle_signals().and_then(|()| perform(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            anstream::eprintln!("{bad}error:{bad:#} {error:#}", bad = ui::BAD);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::ensure(&Need::ALL)?,
+        Task::Build { release } => {
+            setup::ensure(&[Need::EbpfToolchain])?;
+            if let Some(program) = build::program(release)? {
+                ui::note(&format!("built {}", workspace::short(&program)));
+            }
+        }
+        Task::Vm(options) => return vm::perform(&options),
+    }
+    Ok(ExitCode::SUCCESS)
+}
