@@ -16,7 +16,7 @@ use crate::vm::guest::Guest;
 use crate::{cleanup, ui, workspace};
 
 /// How many lines of its console are shown of a guest that came to a bad end.
-const CONSOLE_TAIL: usize = 40;
+const CONSOLE_TAIL: usize = 80;
 /// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 
