@@ -29,39 +29,57 @@ pub fn test(name: &str, release: bool) -> Result<PathBuf> {
     if !has_target(&package(PROGRAM)?, &TargetKind::Test, name) {
         bail!("{PROGRAM} has no test target {name}: name a command to run, after --");
     }
-    executable(&["test", "--no-run", "--package", PROGRAM, "--test", name], release)
+    executable(
+        &["test", "--no-run", "--package", PROGRAM, "--test", name],
+        release,
+    )
 }
 
 /// The workspace as cargo sees it.
 pub fn metadata() -> Result<Metadata> {
-    let text = process::read(workspace::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let text =
+        process::read(workspace::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
     cargo_metadata::MetadataCommand::parse(text).context("cannot read what cargo metadata says")
 }
 
 /// One package of the workspace.
 fn package(name: &str) -> Result<Package> {
     let all = metadata()?.packages;
-    all.into_iter().find(|one| *one.name == name).with_context(|| format!("the workspace has no package {name}"))
+    all.into_iter()
+        .find(|one| *one.name == name)
+        .with_context(|| format!("the workspace has no package {name}"))
 }
 
 /// Whether a package has such a target.
 pub fn has_target(package: &Package, kind: &TargetKind, name: &str) -> bool {
-    package.targets.iter().any(|target| target.kind.contains(kind) && target.name == name)
+    package
+        .targets
+        .iter()
+        .any(|target| target.kind.contains(kind) && target.name == name)
 }
 
 /// Runs cargo, and returns the last executable that it names: dependencies come first.
 fn executable(arguments: &[&str], release: bool) -> Result<PathBuf> {
     let mut command = workspace::cargo();
-    command.args(arguments).arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
+    command
+        .args(arguments)
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
     if release {
         command.arg("--release");
     }
     let mut cargo = Tracked::spawn(&mut command)?;
-    let stdout = cargo.child.stdout.take().context("cargo has no standard output")?;
+    let stdout = cargo
+        .child
+        .stdout
+        .take()
+        .context("cargo has no standard output")?;
     let mut found = None;
     for message in Message::parse_stream(BufReader::new(stdout)) {
         if let Message::CompilerArtifact(artifact) = message? {
-            let wanted = arguments.last().is_some_and(|name| artifact.target.name == *name);
+            let wanted = arguments
+                .last()
+                .is_some_and(|name| artifact.target.name == *name);
             found = artifact.executable.filter(|_| wanted).or(found);
         }
     }
@@ -69,5 +87,7 @@ fn executable(arguments: &[&str], release: bool) -> Result<PathBuf> {
     if !status.success() {
         bail!("{} failed: {status}", process::line(&command));
     }
-    Ok(found.with_context(|| format!("{} named no executable", process::line(&command)))?.into_std_path_buf())
+    Ok(found
+        .with_context(|| format!("{} named no executable", process::line(&command)))?
+        .into_std_path_buf())
 }

@@ -21,13 +21,21 @@ impl Suite {
     /// Fetches the suite's signed lists.
     pub fn fetch(name: &str) -> Result<Self> {
         for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
-            process::find(tool).with_context(|| format!("{tool} is missing: packages can be had on Debian only"))?;
+            process::find(tool).with_context(|| {
+                format!("{tool} is missing: packages can be had on Debian only")
+            })?;
         }
-        let suite = Self { name: name.to_owned(), dir: workspace::cache().join("apt").join(name) };
+        let suite = Self {
+            name: name.to_owned(),
+            dir: workspace::cache().join("apt").join(name),
+        };
         for folder in ["sources", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(suite.dir.join(folder))?;
         }
-        fs::write(suite.dir.join("sources/suite.sources"), source(&mirror()?, name))?;
+        fs::write(
+            suite.dir.join("sources/suite.sources"),
+            source(&mirror()?, name),
+        )?;
         process::read(suite.apt("apt-get").arg("update"))
             .with_context(|| format!("cannot fetch the package lists of Debian {name}"))?;
         Ok(suite)
@@ -36,8 +44,12 @@ impl Suite {
     /// An apt command that sees this suite and nothing else.
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let dir = |option: &str, folder: &str| format!("{option}={}", self.dir.join(folder).display());
-        command.env("LC_ALL", "C").current_dir(&self.dir).args(["-q"]);
+        let dir =
+            |option: &str, folder: &str| format!("{option}={}", self.dir.join(folder).display());
+        command
+            .env("LC_ALL", "C")
+            .current_dir(&self.dir)
+            .args(["-q"]);
         for option in [
             "Dir::Etc::sourcelist=/dev/null".to_owned(),
             dir("Dir::Etc::sourceparts", "sources"),
@@ -68,9 +80,22 @@ impl Suite {
     pub fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
         let debs = self.dir.join("debs");
         workspace::fresh_dir(&debs)?;
-        process::read(self.apt("apt-get").current_dir(&debs).args(["download", &format!("{package}={version}")]))
-            .with_context(|| format!("cannot download {package} {version} of Debian {}", self.name))?;
-        let deb = fs::read_dir(&debs)?.next().transpose()?.context("apt-get download left no file behind")?.path();
+        process::read(
+            self.apt("apt-get")
+                .current_dir(&debs)
+                .args(["download", &format!("{package}={version}")]),
+        )
+        .with_context(|| {
+            format!(
+                "cannot download {package} {version} of Debian {}",
+                self.name
+            )
+        })?;
+        let deb = fs::read_dir(&debs)?
+            .next()
+            .transpose()?
+            .context("apt-get download left no file behind")?
+            .path();
         fs::create_dir_all(into)?;
         process::read(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(into))?;
         fs::remove_dir_all(&debs)?;
@@ -80,9 +105,12 @@ impl Suite {
 
 /// The one-suite sources file, in deb822 format.
 fn source(mirror: &str, suite: &str) -> String {
-    let keyring = ["/usr/share/keyrings/debian-archive-keyring.pgp", "/usr/share/keyrings/debian-archive-keyring.gpg"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let keyring = [
+        "/usr/share/keyrings/debian-archive-keyring.pgp",
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+    ]
+    .into_iter()
+    .find(|path| Path::new(path).exists());
     // Without Debian's keyring apt falls back to the keys that the machine trusts anyway.
     let signed_by = keyring.map_or_else(String::new, |path| format!("Signed-By: {path}\n"));
     format!("Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n{signed_by}")
@@ -112,18 +140,24 @@ fn pick_mirror(targets: &str, codename: &str) -> Option<String> {
     });
     let aliases = ["oldoldstable", "oldstable", "stable", "testing", "unstable"];
     let own = main.clone().find(|(_, release)| *release == codename);
-    own.or_else(|| main.clone().find(|(_, release)| aliases.contains(release))).map(|(uri, _)| uri.to_owned())
+    own.or_else(|| main.clone().find(|(_, release)| aliases.contains(release)))
+        .map(|(uri, _)| uri.to_owned())
 }
 
 /// The code name of the machine's own Debian.
 pub fn codename() -> Result<String> {
     let text = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
     let value = |key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
         Some(line.trim_matches('"').to_owned())
     };
     if value("ID").as_deref() != Some("debian") {
-        bail!("this needs packages of Debian, and this machine runs {}", value("ID").unwrap_or_default());
+        bail!(
+            "this needs packages of Debian, and this machine runs {}",
+            value("ID").unwrap_or_default()
+        );
     }
     value("VERSION_CODENAME").ok_or_else(|| anyhow!("/etc/os-release names no VERSION_CODENAME"))
 }
@@ -156,13 +190,18 @@ impl Paragraph {
 
     /// A field's value.
     pub fn get(&self, field: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(field));
+        let found = self
+            .0
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(field));
         found.map(|(_, value)| value.as_str())
     }
 
     /// The packages that this one depends on: of alternatives the first, without versions.
     pub fn depends(&self) -> Vec<&str> {
-        let all = [self.get("Pre-Depends"), self.get("Depends")].into_iter().flatten();
+        let all = [self.get("Pre-Depends"), self.get("Depends")]
+            .into_iter()
+            .flatten();
         all.flat_map(|list| list.split(','))
             .filter_map(|one| one.split(['|', '(', ':']).next().map(str::trim))
             .filter(|name| !name.is_empty())
@@ -191,7 +230,10 @@ Version: 6.1.998-1
         let all = Paragraph::parse_all(INDEX);
         assert_eq!(all.len(), 2);
         assert_eq!(all[0].get("version"), Some("6.1.999-1"));
-        assert_eq!(all[0].get("Description"), Some("Linux for clouds\na second line\n."));
+        assert_eq!(
+            all[0].get("Description"),
+            Some("Linux for clouds\na second line\n.")
+        );
         assert_eq!(all[1].get("Version"), Some("6.1.998-1"));
         assert_eq!(all[1].get("Depends"), None);
     }
@@ -199,7 +241,10 @@ Version: 6.1.998-1
     #[test]
     fn names_what_a_package_depends_on() {
         let all = Paragraph::parse_all(INDEX);
-        assert_eq!(all[0].depends(), ["linux-image-6.1.0-99-cloud-amd64", "kmod"]);
+        assert_eq!(
+            all[0].depends(),
+            ["linux-image-6.1.0-99-cloud-amd64", "kmod"]
+        );
         assert!(all[1].depends().is_empty());
     }
 
@@ -207,8 +252,14 @@ Version: 6.1.998-1
     fn takes_the_mirror_of_the_own_suite() {
         let targets = "http://a/security/|bookworm-security|main\nhttp://a/debian/|bookworm|contrib\n\
                        http://a/debian/|bookworm|main\nhttp://b/debian/|sid|main\n";
-        assert_eq!(pick_mirror(targets, "bookworm").as_deref(), Some("http://a/debian/"));
-        assert_eq!(pick_mirror("http://c/|stable|main\n", "trixie").as_deref(), Some("http://c/"));
+        assert_eq!(
+            pick_mirror(targets, "bookworm").as_deref(),
+            Some("http://a/debian/")
+        );
+        assert_eq!(
+            pick_mirror("http://c/|stable|main\n", "trixie").as_deref(),
+            Some("http://c/")
+        );
         assert_eq!(pick_mirror(targets, "trixie"), None);
     }
 }

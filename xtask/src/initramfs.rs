@@ -27,8 +27,13 @@ pub struct Archive {
 impl Archive {
     /// Starts an archive at this path.
     pub fn create(path: &Path) -> Result<Self> {
-        let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { out: BufWriter::new(file), names: BTreeSet::new(), written: 0 })
+        let file =
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self {
+            out: BufWriter::new(file),
+            names: BTreeSet::new(),
+            written: 0,
+        })
     }
 
     /// Adds a folder.
@@ -57,11 +62,17 @@ impl Archive {
     /// Adds a folder of the host with everything in it.
     pub fn tree(&mut self, from: &Path, name: &str) -> Result<()> {
         self.folder(name)?;
-        let entries = fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
-        let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let entries =
+            fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))?;
+        let mut paths = entries
+            .map(|entry| Ok(entry?.path()))
+            .collect::<Result<Vec<_>>>()?;
         paths.sort();
         for path in paths {
-            let name = format!("{name}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+            let name = format!(
+                "{name}/{}",
+                path.file_name().unwrap_or_default().to_string_lossy()
+            );
             if path.is_dir() {
                 self.tree(&path, &name)?;
             } else {
@@ -81,7 +92,10 @@ impl Archive {
         }
         self.names.insert(name.to_owned());
         // Numbers of one's own: entries that share one are taken for hard links.
-        let builder = newc::Builder::new(name).mode(mode).nlink(1).ino(u32::try_from(self.names.len())?);
+        let builder = newc::Builder::new(name)
+            .mode(mode)
+            .nlink(1)
+            .ino(u32::try_from(self.names.len())?);
         let mut bytes = Vec::with_capacity(contents.len() + 256);
         let mut writer = builder.write(&mut bytes, u32::try_from(contents.len())?);
         writer.write_all(contents)?;
@@ -100,7 +114,9 @@ impl Archive {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).context("cannot write the initramfs")?;
+        self.out
+            .write_all(bytes)
+            .context("cannot write the initramfs")?;
         self.written += bytes.len();
         Ok(())
     }
@@ -137,7 +153,11 @@ mod tests {
         archive.file("bin/tool", 0o755, b"again").unwrap();
         archive.link("bin/sh", "tool").unwrap();
         archive.finish().unwrap();
-        let expected = [("bin", 0o040_755, ""), ("bin/tool", 0o100_755, "abc"), ("bin/sh", 0o120_777, "tool")];
+        let expected = [
+            ("bin", 0o040_755, ""),
+            ("bin/tool", 0o100_755, "abc"),
+            ("bin/sh", 0o120_777, "tool"),
+        ];
         let expected = expected.map(|(name, mode, text)| (name.to_owned(), mode, text.to_owned()));
         assert_eq!(entries(&path), expected);
         assert_eq!(fs::metadata(&path).unwrap().len() % 4, 0);

@@ -76,23 +76,37 @@ impl Kernel {
         if let Some(image) = Image::open(&place) {
             return Ok(image);
         }
-        let what = format!("fetch kernel {} of Debian {}, and pack its modules", self.label(), self.suite());
-        ui::step(&what, || self.fetch(&place)).with_context(|| format!("kernel {self} cannot be had"))?;
-        Image::open(&place).ok_or_else(|| anyhow!("{} is incomplete: delete it and try again", place.display()))
+        let what = format!(
+            "fetch kernel {} of Debian {}, and pack its modules",
+            self.label(),
+            self.suite()
+        );
+        ui::step(&what, || self.fetch(&place))
+            .with_context(|| format!("kernel {self} cannot be had"))?;
+        Image::open(&place)
+            .ok_or_else(|| anyhow!("{} is incomplete: delete it and try again", place.display()))
     }
 
     /// Downloads and unpacks the kernel, and puts what is needed of it at `place`, all or nothing.
     fn fetch(self, place: &Path) -> Result<()> {
         let suite = Suite::fetch(self.suite())?;
-        let work = workspace::cache().join("kernels").join(format!("{self}.part"));
+        let work = workspace::cache()
+            .join("kernels")
+            .join(format!("{self}.part"));
         let unpacked = work.join("unpacked");
         workspace::fresh_dir(&unpacked)?;
         for (package, version) in parts(&|package| suite.show(package))? {
             suite.unpack(&package, &version, &unpacked)?;
         }
         let (tree, release) = find_modules(&unpacked)?;
-        let vmlinuz = [tree.join("vmlinuz"), unpacked.join("boot").join(format!("vmlinuz-{release}"))];
-        let vmlinuz = vmlinuz.iter().find(|path| path.is_file()).context("the kernel's packages hold no vmlinuz")?;
+        let vmlinuz = [
+            tree.join("vmlinuz"),
+            unpacked.join("boot").join(format!("vmlinuz-{release}")),
+        ];
+        let vmlinuz = vmlinuz
+            .iter()
+            .find(|path| path.is_file())
+            .context("the kernel's packages hold no vmlinuz")?;
         fs::rename(vmlinuz, work.join("vmlinuz"))?;
         modules::pack(&tree, &release, &work)?;
         fs::write(work.join("release"), &release)?;
@@ -114,7 +128,11 @@ impl Image {
     fn open(place: &Path) -> Option<Self> {
         let release = fs::read_to_string(place.join("release")).ok()?;
         let (vmlinuz, modules) = (place.join("vmlinuz"), place.join(modules::ARCHIVE));
-        (vmlinuz.is_file() && modules.is_file()).then_some(Self { vmlinuz, modules, release })
+        (vmlinuz.is_file() && modules.is_file()).then_some(Self {
+            vmlinuz,
+            modules,
+            release,
+        })
     }
 }
 
@@ -125,7 +143,9 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
     while let Some(name) = todo.pop() {
         let all = show(&name)?;
         // apt-cache shows the newest version first.
-        let newest = all.first().with_context(|| format!("no version of {name}"))?;
+        let newest = all
+            .first()
+            .with_context(|| format!("no version of {name}"))?;
         for dependency in newest.depends() {
             let known = found.iter().any(|(name, _)| name == dependency);
             if !known && PARTS.iter().any(|part| dependency.starts_with(part)) {
@@ -133,7 +153,9 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
             }
         }
         if name != META {
-            let version = newest.get("Version").with_context(|| format!("{name} has no version"))?;
+            let version = newest
+                .get("Version")
+                .with_context(|| format!("{name} has no version"))?;
             found.push((name, version.to_owned()));
         }
     }
@@ -146,9 +168,14 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
 /// The module tree of an unpacked kernel, and the release that it is named for.
 fn find_modules(unpacked: &Path) -> Result<(PathBuf, String)> {
     for folder in ["usr/lib/modules", "lib/modules"] {
-        let Ok(mut entries) = fs::read_dir(unpacked.join(folder)) else { continue };
+        let Ok(mut entries) = fs::read_dir(unpacked.join(folder)) else {
+            continue;
+        };
         if let Some(entry) = entries.next().transpose()? {
-            return Ok((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+            return Ok((
+                entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            ));
         }
     }
     bail!("the kernel's packages hold no modules")
@@ -157,7 +184,8 @@ fn find_modules(unpacked: &Path) -> Result<(PathBuf, String)> {
 /// Unpacks every compressed module of a tree, with as many processes as there are CPUs.
 pub fn decompress(tree: &Path) -> Result<()> {
     // `find` and `xargs` come with every Debian; a tree without such files is fine.
-    let script = r#"find "$0" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz --decompress"#;
+    let script =
+        r#"find "$0" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P "$(nproc)" xz --decompress"#;
     process::read(Command::new("sh").args(["-c", script]).arg(tree)).map(drop)
 }
 
@@ -175,13 +203,23 @@ mod tests {
                 }
                 _ => "linux-base",
             };
-            Ok(Paragraph::parse_all(&format!("Package: {name}\nVersion: 7.2.1-1\nDepends: {depends}\n")))
+            Ok(Paragraph::parse_all(&format!(
+                "Package: {name}\nVersion: 7.2.1-1\nDepends: {depends}\n"
+            )))
         };
-        let mut names: Vec<String> = parts(&index).unwrap().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<String> = parts(&index)
+            .unwrap()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         names.sort();
         assert_eq!(
             names,
-            ["linux-binary-7.2.1-cloud-amd64", "linux-image-7.2.1-cloud-amd64", "linux-modules-7.2.1-cloud-amd64"]
+            [
+                "linux-binary-7.2.1-cloud-amd64",
+                "linux-image-7.2.1-cloud-amd64",
+                "linux-modules-7.2.1-cloud-amd64"
+            ]
         );
     }
 

@@ -8,6 +8,8 @@ mod kernels;
 mod modules;
 mod process;
 mod setup;
+mod tally;
+mod test;
 mod ui;
 mod vm;
 mod workspace;
@@ -20,7 +22,12 @@ use clap::{Parser, Subcommand};
 use crate::setup::Need;
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", about, disable_help_subcommand = true)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about,
+    disable_help_subcommand = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Task,
@@ -36,6 +43,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Check format and lints, and run all tests: here, in namespaces, and on every kernel
+    Test(test::Options),
     /// Run a command, or the VM tests, on kernels in virtual machines
     Vm(vm::Options),
 }
@@ -60,6 +69,7 @@ fn perform(task: Task) -> Result<ExitCode> {
                 ui::note(&format!("built {}", workspace::short(&program)));
             }
         }
+        Task::Test(options) => return test::perform(&options),
         Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)

@@ -45,7 +45,8 @@ pub fn pack(tree: &Path, release: &str, folder: &Path) -> Result<()> {
     fs::create_dir_all(base.join("lib/modules"))?;
     fs::rename(tree, &staged)?;
     depmod(&base, release)?;
-    let dependencies = fs::read_to_string(staged.join("modules.dep")).context("depmod wrote no modules.dep")?;
+    let dependencies =
+        fs::read_to_string(staged.join("modules.dep")).context("depmod wrote no modules.dep")?;
     prune(&staged, &select(&dependencies))?;
     depmod(&base, release)?;
     let mut archive = Archive::create(&folder.join(ARCHIVE))?;
@@ -62,13 +63,24 @@ fn depmod(base: &Path, release: &str) -> Result<()> {
 
 /// The modules of a modules.dep that are wanted or that a wanted one depends on.
 fn select(dependencies: &str) -> BTreeSet<&str> {
-    let table: BTreeMap<&str, &str> = dependencies.lines().filter_map(|line| line.split_once(':')).collect();
-    let mut todo: Vec<&str> =
-        table.keys().copied().filter(|path| WANTED.iter().any(|wanted| path.starts_with(wanted))).collect();
+    let table: BTreeMap<&str, &str> = dependencies
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .collect();
+    let mut todo: Vec<&str> = table
+        .keys()
+        .copied()
+        .filter(|path| WANTED.iter().any(|wanted| path.starts_with(wanted)))
+        .collect();
     let mut selected = BTreeSet::new();
     while let Some(path) = todo.pop() {
         if selected.insert(path) {
-            todo.extend(table.get(path).into_iter().flat_map(|list| list.split_whitespace()));
+            todo.extend(
+                table
+                    .get(path)
+                    .into_iter()
+                    .flat_map(|list| list.split_whitespace()),
+            );
         }
     }
     selected
@@ -117,14 +129,22 @@ kernel/fs/xfs/xfs.ko: kernel/lib/libcrc32c.ko
     #[test]
     fn prunes_modules_and_keeps_the_lists() {
         let tree = tempfile::tempdir().unwrap();
-        for file in ["modules.order", "kernel/fs/xfs/xfs.ko", "kernel/net/netfilter/x_tables.ko"] {
+        for file in [
+            "modules.order",
+            "kernel/fs/xfs/xfs.ko",
+            "kernel/net/netfilter/x_tables.ko",
+        ] {
             let path = tree.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
         prune(tree.path(), &select(DEP)).unwrap();
         assert!(tree.path().join("modules.order").exists());
-        assert!(tree.path().join("kernel/net/netfilter/x_tables.ko").exists());
+        assert!(
+            tree.path()
+                .join("kernel/net/netfilter/x_tables.ko")
+                .exists()
+        );
         assert!(!tree.path().join("kernel/fs/xfs/xfs.ko").exists());
     }
 }

@@ -1,10 +1,11 @@
 //! Running other programs: none gets our standard input, none outlives us.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -39,7 +40,10 @@ impl Tracked {
                 let _ = killpg(group, Signal::SIGKILL);
             }
         });
-        Ok(Self { child, guard: Some(guard) })
+        Ok(Self {
+            child,
+            guard: Some(guard),
+        })
     }
 
     /// Waits for the child to end.
@@ -108,18 +112,28 @@ pub fn read_at_most(command: &mut Command, limit: Duration) -> Result<String> {
     let stdout = tracked.child.stdout.take().map(collect);
     let stderr = tracked.child.stderr.take().map(collect);
     let status = tracked.wait_at_most(limit)?;
-    let text = |thread: Option<std::thread::JoinHandle<String>>| {
-        thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    let text = |thread: Option<JoinHandle<String>>| {
+        thread
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default()
     };
     let (stdout, stderr) = (text(stdout), text(stderr));
     match status {
         Some(status) if status.success() => Ok(stdout),
-        Some(status) => bail!("{} failed: {status}\n{}", line(command), tail(&(stdout + &stderr), 25)),
-        None => bail!("{} did not end within {} s and was ended", line(command), limit.as_secs()),
+        Some(status) => bail!(
+            "{} failed: {status}\n{}",
+            line(command),
+            tail(&(stdout + &stderr), 25)
+        ),
+        None => bail!(
+            "{} did not end within {} s and was ended",
+            line(command),
+            limit.as_secs()
+        ),
     }
 }
 
-fn collect(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);
@@ -127,15 +141,34 @@ fn collect(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHa
     })
 }
 
-/// Calls `each` with every line of the pipe as it comes, without its line end.
-pub fn each_line(pipe: impl std::io::Read, mut each: impl FnMut(&str)) -> Result<()> {
-    let mut reader = BufReader::new(pipe);
-    let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes)? > 0 {
-        each(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']));
-        bytes.clear();
-    }
-    Ok(())
+/// Copies a pipe to standard output as it comes, and keeps it.
+pub fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+            let mut stdout = std::io::stdout();
+            // Where nobody reads any more, the other end still has to come to its end.
+            let _ = stdout
+                .write_all(&chunk[..length])
+                .and_then(|()| stdout.flush());
+            all.extend_from_slice(&chunk[..length]);
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    })
+}
+
+/// Runs the command with its output on the terminal, and returns what it printed as well.
+pub fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let mut tracked = Tracked::spawn(command.stdout(Stdio::piped()))?;
+    let output = tracked.child.stdout.take().map(stream);
+    let status = tracked.wait()?;
+    Ok((
+        status,
+        output
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default(),
+    ))
 }
 
 /// The last lines of a text.
@@ -147,7 +180,10 @@ pub fn tail(text: &str, lines: usize) -> String {
 /// The command as a person would type it in a shell.
 pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| quote(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| quote(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// A word quoted for a shell, where it needs to be.
@@ -189,16 +225,24 @@ mod tests {
     #[test]
     fn ends_a_child_that_takes_too_long() {
         let start = Instant::now();
-        let error = read_at_most(Command::new("sleep").arg("20"), Duration::from_millis(50)).unwrap_err();
-        assert!(error.to_string().contains("sleep 20 did not end"), "{error}");
+        let error =
+            read_at_most(Command::new("sleep").arg("20"), Duration::from_millis(50)).unwrap_err();
+        assert!(
+            error.to_string().contains("sleep 20 did not end"),
+            "{error}"
+        );
         assert!(start.elapsed() < Duration::from_secs(5));
     }
 
     #[test]
     fn shows_what_a_failed_command_said() {
-        let error = read(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err();
+        let error =
+            read(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("exit status: 3") && text.contains("out") && text.contains("err"), "{text}");
+        assert!(
+            text.contains("exit status: 3") && text.contains("out") && text.contains("err"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -11,7 +11,9 @@ pub fn root() -> PathBuf {
     // cargo names the folder of the package that it runs; without cargo, it is where xtask was built.
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    xtask.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    xtask
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
 /// target/xtask: everything in it can be deleted and comes back when it is needed.
@@ -43,7 +45,8 @@ pub fn lock() -> Result<File> {
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     if file.try_lock().is_err() {
         crate::ui::note("another xtask is setting up here: waiting for it");
-        file.lock().map_err(|error| anyhow!("cannot lock {}: {error}", path.display()))?;
+        file.lock()
+            .map_err(|error| anyhow!("cannot lock {}: {error}", path.display()))?;
     }
     Ok(file)
 }
@@ -51,7 +54,10 @@ pub fn lock() -> Result<File> {
 /// A path for people: relative to where they are if it lies below.
 pub fn short(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+    path.strip_prefix(&here)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// An empty folder at this path, whatever was there before.

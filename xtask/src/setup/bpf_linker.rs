@@ -21,7 +21,10 @@ pub fn ensure() -> Result<()> {
         return Ok(());
     }
     let root = workspace::cache().join("tools");
-    let what = format!("install bpf-linker {VERSION} into {} (cargo install)", workspace::short(&root));
+    let what = format!(
+        "install bpf-linker {VERSION} into {} (cargo install)",
+        workspace::short(&root)
+    );
     ui::step(&what, || {
         let mut command = workspace::cargo();
         command

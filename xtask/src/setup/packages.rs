@@ -33,7 +33,14 @@ impl Package {
     pub const IPROUTE: Self = package("iproute2", "ip");
 
     /// What a guest needs.
-    pub const VM: [Self; 6] = [Self::QEMU, Self::BUSYBOX, Self::KMOD, Self::XZ, Self::IPTABLES, Self::IPROUTE];
+    pub const VM: [Self; 6] = [
+        Self::QEMU,
+        Self::BUSYBOX,
+        Self::KMOD,
+        Self::XZ,
+        Self::IPTABLES,
+        Self::IPROUTE,
+    ];
     /// What a namespace of this machine needs.
     pub const NAMESPACES: [Self; 2] = [Self::IPTABLES, Self::IPROUTE];
 
@@ -44,13 +51,22 @@ impl Package {
 
     /// Where the package's program is, or an error that says what to install.
     pub fn require(self) -> Result<PathBuf> {
-        self.find().with_context(|| format!("{} is missing: install the package {}", self.program, self.name))
+        self.find().with_context(|| {
+            format!(
+                "{} is missing: install the package {}",
+                self.program, self.name
+            )
+        })
     }
 }
 
 /// Installs the packages that are missing.
 pub fn ensure(packages: &[Package]) -> Result<()> {
-    let mut missing: Vec<&str> = packages.iter().filter(|one| one.find().is_none()).map(|one| one.name).collect();
+    let mut missing: Vec<&str> = packages
+        .iter()
+        .filter(|one| one.find().is_none())
+        .map(|one| one.name)
+        .collect();
     missing.sort_unstable();
     missing.dedup();
     if missing.is_empty() {
@@ -59,20 +75,29 @@ pub fn ensure(packages: &[Package]) -> Result<()> {
     let names = missing.join(" ");
     let typed = format!("apt-get install --no-install-recommends {names}");
     if process::find("apt-get").is_none() {
-        bail!("these programs of Debian packages are missing: {names}\nInstall them with this system's own packages");
+        bail!(
+            "these programs of Debian packages are missing: {names}\nInstall them with this system's own packages"
+        );
     }
     if !process::is_root() {
         bail!("these Debian packages are missing: {names}\nInstall them with: sudo {typed}");
     }
-    ui::step(&format!("install Debian packages: {typed}"), || install(&missing))
-        .with_context(|| format!("cannot install {names}\nTry by hand: {typed}"))
+    ui::step(&format!("install Debian packages: {typed}"), || {
+        install(&missing)
+    })
+    .with_context(|| format!("cannot install {names}\nTry by hand: {typed}"))
 }
 
 fn install(names: &[&str]) -> Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         // One apt at a time: wait for another one instead of failing.
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y", "-o", "DPkg::Lock::Timeout=120"]);
+        command.env("DEBIAN_FRONTEND", "noninteractive").args([
+            "-q",
+            "-y",
+            "-o",
+            "DPkg::Lock::Timeout=120",
+        ]);
         process::read(command.args(arguments))
     };
     let install = [&["install", "--no-install-recommends"], names].concat();

@@ -13,7 +13,7 @@ use crate::{process, ui, workspace};
 /// Suites that may have the source of the compiler's version, after the machine's own.
 const SUITES: [&str; 2] = ["trixie-backports", "sid"];
 /// rustup answers at once or not at all.
-const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
+const RUSTUP_LIMIT: Duration = Duration::from_mins(2);
 
 /// Installs the source of core unless it is there.
 pub fn ensure() -> Result<()> {
@@ -24,10 +24,13 @@ pub fn ensure() -> Result<()> {
     }
     if let Some(rustup) = process::find("rustup") {
         let mut command = Command::new(rustup);
-        command.current_dir(workspace::root()).args(["component", "add", "rust-src"]);
-        let added = ui::step("install the source of core: rustup component add rust-src", || {
-            process::read_at_most(&mut command, RUSTUP_LIMIT)
-        });
+        command
+            .current_dir(workspace::root())
+            .args(["component", "add", "rust-src"]);
+        let added = ui::step(
+            "install the source of core: rustup component add rust-src",
+            || process::read_at_most(&mut command, RUSTUP_LIMIT),
+        );
         if added.is_ok() && is_complete(&place) {
             return Ok(());
         }
@@ -54,7 +57,9 @@ fn rustc_version() -> Result<String> {
 }
 
 fn is_complete(place: &Path) -> bool {
-    ["library/Cargo.lock", "library/core/src/lib.rs"].iter().all(|file| place.join(file).is_file())
+    ["library/Cargo.lock", "library/core/src/lib.rs"]
+        .iter()
+        .all(|file| place.join(file).is_file())
 }
 
 /// Takes Debian's package of the very same version and links it to where cargo looks.
@@ -64,11 +69,17 @@ fn from_debian(version: &str, place: &Path) -> Result<()> {
     let source = unpacked.join("usr/src").join(format!("rustc-{version}"));
     if !is_complete(&source) {
         let suites = std::iter::once(own.as_str()).chain(SUITES);
-        let what = format!("install the source of core: Debian's rust-src {version}, linked into {}", place.display());
+        let what = format!(
+            "install the source of core: Debian's rust-src {version}, linked into {}",
+            place.display()
+        );
         ui::step(&what, || unpack(version, suites, &unpacked))?;
     }
     if !is_complete(&source) {
-        bail!("Debian's rust-src {version} has no complete source of core at {}", source.display());
+        bail!(
+            "Debian's rust-src {version} has no complete source of core at {}",
+            source.display()
+        );
     }
     link(&source, place)
 }
@@ -94,7 +105,10 @@ fn find(name: &str, version: &str) -> Result<(Suite, String)> {
     let mut versions = all.iter().filter_map(|one| one.get("Version"));
     match versions.clone().find(|one| upstream(one) == version) {
         Some(found) => Ok((suite, found.to_owned())),
-        None => bail!("Debian {name} has rust-src {}", versions.next().unwrap_or("in no version")),
+        None => bail!(
+            "Debian {name} has rust-src {}",
+            versions.next().unwrap_or("in no version")
+        ),
     }
 }
 
@@ -113,7 +127,8 @@ fn link(source: &Path, place: &Path) -> Result<()> {
     } else if place.exists() {
         bail!("{} is there and incomplete: move it away", place.display());
     }
-    std::os::unix::fs::symlink(source, place).with_context(|| format!("cannot create the link {}", place.display()))
+    std::os::unix::fs::symlink(source, place)
+        .with_context(|| format!("cannot create the link {}", place.display()))
 }
 
 #[cfg(test)]

@@ -31,8 +31,12 @@ const LEGACY: [&str; 12] = [
 /// Files by which names become numbers, there or not.
 const NAMES: [&str; 3] = ["/etc/protocols", "/etc/services", "/etc/nsswitch.conf"];
 /// Where distributions keep iptables' extensions.
-const EXTENSIONS: [&str; 4] =
-    ["/usr/lib/x86_64-linux-gnu/xtables", "/usr/lib64/xtables", "/usr/lib/xtables", "/lib/xtables"];
+const EXTENSIONS: [&str; 4] = [
+    "/usr/lib/x86_64-linux-gnu/xtables",
+    "/usr/lib64/xtables",
+    "/usr/lib/xtables",
+    "/lib/xtables",
+];
 
 /// What to run in a guest, and with what.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +54,8 @@ impl Guest {
     pub fn write_initramfs(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
         let own = path.with_extension("own");
         self.write_archive(kernel, &own)?;
-        let mut out = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let mut out =
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         for part in [&image.modules, &own] {
             io::copy(&mut File::open(part)?, &mut out)?;
         }
@@ -61,9 +66,15 @@ impl Guest {
     fn write_archive(&self, kernel: Kernel, path: &Path) -> Result<()> {
         let mut archive = Archive::create(path)?;
         archive.file("init", 0o755, include_bytes!("init.sh"))?;
-        archive.file("ipt-trace/environment", 0o644, environment(kernel).as_bytes())?;
+        archive.file(
+            "ipt-trace/environment",
+            0o644,
+            environment(kernel).as_bytes(),
+        )?;
         archive.file("ipt-trace/command", 0o644, self.script.as_bytes())?;
-        for folder in ["dev", "proc", "sys", "run", "tmp", "root", "out", "etc", "var", "bin"] {
+        for folder in [
+            "dev", "proc", "sys", "run", "tmp", "root", "out", "etc", "var", "bin",
+        ] {
             archive.folder(folder)?;
         }
         // One folder for all programs, whatever path they are called by.
@@ -71,7 +82,8 @@ impl Guest {
             archive.link(name, if name == "sbin" { "bin" } else { "../bin" })?;
         }
         archive.link("var/run", "../run")?;
-        let mut dynamic = self.programs(&mut archive)?;
+        // The files given come first: of two entries of one name the second is left out.
+        let mut dynamic = Vec::new();
         for (host, guest) in &self.files {
             if host.is_dir() {
                 archive.tree(host, guest)?;
@@ -80,6 +92,7 @@ impl Guest {
                 dynamic.push(host.clone());
             }
         }
+        dynamic.extend(self.programs(&mut archive)?);
         for library in libraries(&dynamic)? {
             archive.copy(Path::new(&library), &library)?;
         }
@@ -88,8 +101,11 @@ impl Guest {
 
     /// Adds the programs, and returns what may need libraries.
     fn programs(&self, archive: &mut Archive) -> Result<Vec<PathBuf>> {
-        let (busybox, legacy, ip) =
-            (Package::BUSYBOX.require()?, Package::IPTABLES.require()?, Package::IPROUTE.require()?);
+        let (busybox, legacy, ip) = (
+            Package::BUSYBOX.require()?,
+            Package::IPTABLES.require()?,
+            Package::IPROUTE.require()?,
+        );
         archive.copy(&busybox, "bin/busybox")?;
         // Busybox's own shell would run its applets in place of programs of the same name, such as ip.
         let shell = Path::new("/bin/sh");
@@ -104,8 +120,11 @@ impl Guest {
             archive.copy(program, "bin/ipt-trace")?;
             dynamic.push(program.clone());
         }
-        let extensions = EXTENSIONS.into_iter().find(|folder| Path::new(folder).is_dir());
-        let extensions = extensions.context("iptables' extensions are in none of the usual folders")?;
+        let extensions = EXTENSIONS
+            .into_iter()
+            .find(|folder| Path::new(folder).is_dir());
+        let extensions =
+            extensions.context("iptables' extensions are in none of the usual folders")?;
         archive.tree(Path::new(extensions), extensions)?;
         for entry in std::fs::read_dir(extensions)? {
             dynamic.push(entry?.path());
@@ -128,7 +147,14 @@ fn environment(kernel: Kernel) -> String {
 pub fn script(words: &[String]) -> String {
     match words {
         [script] => format!("{script}\n"),
-        words => words.iter().map(|word| process::quote(word)).collect::<Vec<_>>().join(" ") + "\n",
+        words => {
+            words
+                .iter()
+                .map(|word| process::quote(word))
+                .collect::<Vec<_>>()
+                .join(" ")
+                + "\n"
+        }
     }
 }
 
@@ -153,7 +179,11 @@ fn parse_ldd(text: &str) -> Result<BTreeSet<String>> {
         if path.starts_with("not found") {
             bail!("a library for the guest is missing on this machine: {line}");
         }
-        if let Some(path) = path.split_whitespace().next().filter(|path| path.starts_with('/')) {
+        if let Some(path) = path
+            .split_whitespace()
+            .next()
+            .filter(|path| path.starts_with('/'))
+        {
             found.insert(path.to_owned());
         }
     }
@@ -162,14 +192,14 @@ fn parse_ldd(text: &str) -> Result<BTreeSet<String>> {
 
 /// Reads `HOSTPATH[:GUESTPATH]`. Without a path in the guest, the file goes to where the command starts.
 pub fn parse_file(argument: &str) -> Result<(PathBuf, String), String> {
-    let (host, guest) = match argument.split_once(':') {
-        Some((host, guest)) => (PathBuf::from(host), guest.to_owned()),
-        None => {
-            let host = PathBuf::from(argument);
-            let name = host.file_name().unwrap_or_default().to_string_lossy();
-            let guest = format!("/root/{name}");
-            (host, guest)
-        }
+    let (host, guest) = argument.split_once(':').unwrap_or((argument, ""));
+    let host = PathBuf::from(host);
+    let guest = match guest {
+        "" => format!(
+            "/root/{}",
+            host.file_name().unwrap_or_default().to_string_lossy()
+        ),
+        guest => guest.to_owned(),
     };
     if !host.exists() {
         return Err(format!("there is no {}", host.display()));
@@ -186,14 +216,23 @@ mod tests {
         let text = "/bin/a:\n\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x7f)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x7f)\n/bin/b:\n\tnot a dynamic executable\n";
         let found: Vec<String> = parse_ldd(text).unwrap().into_iter().collect();
-        assert_eq!(found, ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert_eq!(
+            found,
+            [
+                "/lib/x86_64-linux-gnu/libc.so.6",
+                "/lib64/ld-linux-x86-64.so.2"
+            ]
+        );
         assert!(parse_ldd("\tlibx.so => not found\n").is_err());
     }
 
     #[test]
     fn one_word_is_a_script_and_several_are_a_command() {
         assert_eq!(script(&["a && b".to_owned()]), "a && b\n");
-        assert_eq!(script(&["echo".to_owned(), "a  b".to_owned()]), "echo 'a  b'\n");
+        assert_eq!(
+            script(&["echo".to_owned(), "a  b".to_owned()]),
+            "echo 'a  b'\n"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{build, ui};
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_mins(5);
 /// Where the VM tests are in a guest.
 pub const TESTS: &str = "/bin/vm-tests";
 
@@ -62,9 +62,14 @@ pub fn parse_kernels(text: &str) -> Result<Kernels, String> {
     if text == "all" {
         return Ok(Kernels(Kernel::ALL.to_vec()));
     }
-    Kernel::from_str(text, false).map(|kernel| Kernels(vec![kernel])).map_err(|_| {
-        format!("there is no such kernel: it is one of {}, all", Kernel::ALL.map(Kernel::label).join(", "))
-    })
+    Kernel::from_str(text, false)
+        .map(|kernel| Kernels(vec![kernel]))
+        .map_err(|_| {
+            format!(
+                "there is no such kernel: it is one of {}, all",
+                Kernel::ALL.map(Kernel::label).join(", ")
+            )
+        })
 }
 
 /// Runs the command on each kernel that is asked for, and exits like it.
@@ -75,14 +80,23 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     }
     setup::ensure(&needs)?;
     let guest = guest_for(options)?;
-    let machine = Machine { megabytes: options.memory, limit: Duration::from_secs(options.timeout) };
+    let machine = Machine {
+        megabytes: options.memory,
+        limit: Duration::from_secs(options.timeout),
+    };
     let kernels = &options.kernel.0;
     let mut results = Vec::new();
     for &kernel in kernels {
         if kernels.len() > 1 {
             ui::heading(&format!("kernel {kernel}"));
         }
-        let out = options.out.as_ref().map(|out| if kernels.len() > 1 { out.join(kernel.label()) } else { out.clone() });
+        let out = options.out.as_ref().map(|out| {
+            if kernels.len() > 1 {
+                out.join(kernel.label())
+            } else {
+                out.clone()
+            }
+        });
         results.push((kernel, run(kernel, &guest, machine, out.as_deref())?));
     }
     if kernels.len() > 1 {
@@ -91,20 +105,35 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
             ui::note(&format!("{kernel:5} {}", describe(result.as_ref())));
         }
     }
-    let ran: Vec<&Outcome> = results.iter().filter_map(|(_, result)| result.as_ref()).collect();
+    let ran: Vec<&Outcome> = results
+        .iter()
+        .filter_map(|(_, result)| result.as_ref())
+        .collect();
     if ran.is_empty() {
         bail!("none of the kernels could be had");
     }
-    let failure = ran.iter().map(|outcome| code(outcome)).find(|code| *code != 0);
+    let failure = ran
+        .iter()
+        .map(|outcome| code(outcome))
+        .find(|code| *code != 0);
     Ok(ExitCode::from(failure.unwrap_or(0)))
 }
 
 /// Runs a guest on a kernel; where the kernel cannot be had, says why and returns nothing.
-pub fn run(kernel: Kernel, guest: &Guest, machine: Machine, out: Option<&Path>) -> Result<Option<Outcome>> {
+pub fn run(
+    kernel: Kernel,
+    guest: &Guest,
+    machine: Machine,
+    out: Option<&Path>,
+) -> Result<Option<Outcome>> {
     match kernel.image() {
         Ok(image) => {
             let outcome = boot(kernel, &image, guest, machine, out)?;
-            ui::note(&format!("kernel {kernel} ({}): {}", image.release, describe(Some(&outcome))));
+            ui::note(&format!(
+                "kernel {kernel} ({}): {}",
+                image.release,
+                describe(Some(&outcome))
+            ));
             Ok(Some(outcome))
         }
         Err(error) => {
@@ -115,12 +144,18 @@ pub fn run(kernel: Kernel, guest: &Guest, machine: Machine, out: Option<&Path>) 
 }
 
 fn guest_for(options: &Options) -> Result<Guest> {
-    let mut guest = Guest { files: options.files.clone(), script: script(&options.command), program: None };
+    let mut guest = Guest {
+        files: options.files.clone(),
+        script: script(&options.command),
+        program: None,
+    };
     if !options.no_program {
         guest.program = build::program(options.release)?;
     }
     if options.command.is_empty() {
-        guest.files.push((build::test("vm", options.release)?, TESTS.to_owned()));
+        guest
+            .files
+            .push((build::test("vm", options.release)?, TESTS.to_owned()));
         TESTS.clone_into(&mut guest.script);
     }
     Ok(guest)

@@ -1,10 +1,8 @@
 //! Booting a guest and waiting for it.
 
 use std::fs;
-use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -52,14 +50,22 @@ pub struct Outcome {
 }
 
 /// Boots a guest, shows its command's output as it comes, and brings the files of its /out to `out`.
-pub fn boot(kernel: Kernel, image: &Image, guest: &Guest, machine: Machine, out: Option<&Path>) -> Result<Outcome> {
+pub fn boot(
+    kernel: Kernel,
+    image: &Image,
+    guest: &Guest,
+    machine: Machine,
+    out: Option<&Path>,
+) -> Result<Outcome> {
     let run = Run::new(kernel)?;
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
     let mut qemu = Tracked::spawn(&mut run.command(image, machine)?)?;
-    let output = qemu.child.stdout.take().map(stream);
+    let output = qemu.child.stdout.take().map(process::stream);
     let in_time = qemu.wait_at_most(machine.limit)?.is_some();
-    let output = output.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let output = output
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_default();
     let elapsed = start.elapsed();
     let end = match run.exit_code() {
         Some(code) => End::Exited(code),
@@ -71,32 +77,31 @@ pub fn boot(kernel: Kernel, image: &Image, guest: &Guest, machine: Machine, out:
         (End::Exited(_), None) => {}
         (end, _) => report(kernel, end, machine, &run.console()),
     }
-    Ok(Outcome { end, output, elapsed })
+    Ok(Outcome {
+        end,
+        output,
+        elapsed,
+    })
 }
 
 fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {
     let what = match end {
-        End::Hung => format!("did not end within {} s and was ended", machine.limit.as_secs()),
+        End::Hung => format!(
+            "did not end within {} s and was ended",
+            machine.limit.as_secs()
+        ),
         _ => "stopped before its command ended".to_owned(),
     };
     let console = process::tail(console.trim_end(), CONSOLE_TAIL);
-    let console = if console.is_empty() { "(nothing)" } else { &console };
-    anstream::eprintln!("{bad}kernel {kernel} {what}{bad:#}; the end of its console:\n{console}", bad = ui::BAD);
-}
-
-/// Copies a pipe to standard output as it comes, and keeps it.
-fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut all = Vec::new();
-        let mut chunk = [0; 4096];
-        while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-            let mut stdout = std::io::stdout();
-            // Nobody reads any more: the guest still has to come to its end.
-            let _ = stdout.write_all(&chunk[..length]).and_then(|()| stdout.flush());
-            all.extend_from_slice(&chunk[..length]);
-        }
-        String::from_utf8_lossy(&all).into_owned()
-    })
+    let console = if console.is_empty() {
+        "(nothing)"
+    } else {
+        &console
+    };
+    anstream::eprintln!(
+        "{bad}kernel {kernel} {what}{bad:#}; the end of its console:\n{console}",
+        bad = ui::BAD
+    );
 }
 
 /// The files of one run, gone when it is.
@@ -107,7 +112,9 @@ struct Run {
 
 impl Run {
     fn new(kernel: Kernel) -> Result<Self> {
-        let dir = workspace::cache().join("vm").join(format!("{kernel}-{}", std::process::id()));
+        let dir = workspace::cache()
+            .join("vm")
+            .join(format!("{kernel}-{}", std::process::id()));
         workspace::fresh_dir(&dir)?;
         let gone = dir.clone();
         let guard = cleanup::defer(move || {
@@ -126,13 +133,22 @@ impl Run {
             // Emulation alone: where KVM is offered and does not work, QEMU aborts or hangs instead of falling back.
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
             .args(["-m", &machine.megabytes.to_string()])
-            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
             .arg("-kernel")
             .arg(&image.vmlinuz)
             .arg("-initrd")
             .arg(self.path("initramfs"))
             .args(["-append", KERNEL_ARGUMENTS])
-            .args(["-serial", &format!("file:{}", self.path("console").display())])
+            .args([
+                "-serial",
+                &format!("file:{}", self.path("console").display()),
+            ])
             // The command's output has a channel of its own, apart from what the kernel says.
             // (A stdio channel would be closed at once, for want of an input.)
             .args(["-chardev", "file,id=output,path=/dev/stdout"])
@@ -140,26 +156,45 @@ impl Run {
             .args(["-device", "virtserialport,chardev=output,name=output"]);
         for name in ["files", "result"] {
             command
-                .args(["-chardev", &format!("file,id={name},path={}", self.path(name).display())])
-                .args(["-device", &format!("virtserialport,chardev={name},name={name}")]);
+                .args([
+                    "-chardev",
+                    &format!("file,id={name},path={}", self.path(name).display()),
+                ])
+                .args([
+                    "-device",
+                    &format!("virtserialport,chardev={name},name={name}"),
+                ]);
         }
         command.stdout(Stdio::piped());
         Ok(command)
     }
 
     fn exit_code(&self) -> Option<u8> {
-        fs::read_to_string(self.path("result")).ok()?.trim().parse().ok()
+        fs::read_to_string(self.path("result"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     fn console(&self) -> String {
-        fs::read(self.path("console")).map(|bytes| printable(&bytes)).unwrap_or_default()
+        fs::read(self.path("console"))
+            .map(|bytes| printable(&bytes))
+            .unwrap_or_default()
     }
 
     fn bring_out(&self, out: &Path) -> Result<()> {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
         let mut command = Command::new("tar");
-        command.arg("-xf").arg(self.path("files")).arg("-C").arg(out).args(["--no-same-owner", "--touch"]);
-        process::read(&mut command).context("cannot bring the guest's files out").map(drop)
+        command
+            .arg("-xf")
+            .arg(self.path("files"))
+            .arg("-C")
+            .arg(out)
+            .args(["--no-same-owner", "--touch"]);
+        process::read(&mut command)
+            .context("cannot bring the guest's files out")
+            .map(drop)
     }
 }
 
@@ -175,6 +210,9 @@ mod tests {
 
     #[test]
     fn a_console_is_made_printable() {
-        assert_eq!(printable(b"\x1b[1;31mKernel panic\x1b[0m\r\n"), "Kernel panic\n");
+        assert_eq!(
+            printable(b"\x1b[1;31mKernel panic\x1b[0m\r\n"),
+            "Kernel panic\n"
+        );
     }
 }
