@@ -3,6 +3,7 @@
 mod build;
 mod cleanup;
 mod debian;
+mod demo;
 mod initramfs;
 mod kernels;
 mod modules;
@@ -43,6 +44,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Show what ipt-trace does: build it, restore a ruleset, print the report
+    Demo(demo::Options),
     /// Check format and lints, and run all tests: here, in namespaces, and on every kernel
     Test(test::Options),
     /// Run a command, or the VM tests, on kernels in virtual machines
@@ -69,6 +72,7 @@ fn perform(task: Task) -> Result<ExitCode> {
                 ui::note(&format!("built {}", workspace::short(&program)));
             }
         }
+        Task::Demo(options) => return demo::perform(&options),
         Task::Test(options) => return test::perform(&options),
         Task::Vm(options) => return vm::perform(&options),
     }

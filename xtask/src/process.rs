@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -179,7 +179,12 @@ pub fn tail(text: &str, lines: usize) -> String {
 
 /// The command as a person would type it in a shell.
 pub fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    // What is on PATH needs no folder.
+    let known = program
+        .file_name()
+        .filter(|name| find(name).as_deref() == Some(program) || *name == "cargo");
+    let words = std::iter::once(known.unwrap_or(command.get_program())).chain(command.get_args());
     words
         .map(|word| quote(&word.to_string_lossy()))
         .collect::<Vec<_>>()
