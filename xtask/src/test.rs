@@ -17,7 +17,7 @@ use crate::{build, process, ui, workspace};
 /// The test target that needs root and works in namespaces of this machine.
 const HOST: &str = "host";
 /// The test target that runs in guests.
-const VM: &str = "vm";
+const VM: &str = vm::TARGET;
 
 /// What `cargo xtask test` takes.
 #[derive(Args)]
@@ -91,27 +91,24 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     let targets = Targets::find()?;
     let mut steps = Steps::default();
     steps.cargo("format", &["fmt", "--all", "--check"]);
-    let everything = ["--workspace", "--exclude", build::PROBES];
-    steps.cargo(
-        "clippy",
-        &[
-            &["clippy"],
-            &everything[..],
-            &["--all-targets", "--", "-D", "warnings"],
-        ]
-        .concat(),
-    );
+    // The product and xtask apart: chosen together, they would have all that they share built anew, for the features
+    // that either needs.
+    let (product, own) = (targets.product(), ["--package", "xtask"]);
+    let lints = ["--all-targets", "--", "-D", "warnings"];
+    steps.cargo("clippy", &[&["clippy"], &product[..], &lints].concat());
+    steps.cargo("clippy of xtask", &[&["clippy"], &own[..], &lints].concat());
     let mut unit = [
         &["test", "--no-fail-fast"],
-        &everything[..],
+        &product[..],
         &["--lib", "--bins"],
     ]
     .concat();
     unit.extend(targets.others.iter().flat_map(|name| ["--test", name]));
     steps.cargo_test("unit tests", &unit);
+    steps.cargo_test("unit tests of xtask", &[&["test"], &own[..]].concat());
     steps.cargo_test(
         "documentation tests",
-        &[&["test", "--doc"], &everything[..]].concat(),
+        &[&["test", "--doc"], &product[..]].concat(),
     );
     if targets.host {
         steps.run("host tests", host_tests);
@@ -122,36 +119,44 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
-/// The integration test targets of the workspace.
+/// What there is to test.
 #[derive(Default)]
 struct Targets {
+    /// Packages other than the probes and xtask.
+    packages: Vec<String>,
     host: bool,
     vm: bool,
+    /// Their other integration tests.
     others: Vec<String>,
 }
 
 impl Targets {
     fn find() -> Result<Self> {
         let mut found = Self::default();
-        for package in build::metadata()?
-            .packages
-            .into_iter()
-            .filter(|package| *package.name != build::PROBES)
-        {
-            let own = *package.name == build::PROGRAM;
-            for target in package
-                .targets
-                .into_iter()
-                .filter(|target| target.kind.contains(&TargetKind::Test))
-            {
+        for package in build::metadata()?.packages {
+            if [build::PROBES, env!("CARGO_PKG_NAME")].contains(&package.name.as_str()) {
+                continue;
+            }
+            let program = *package.name == build::PROGRAM;
+            for target in package.targets {
                 match target.name.as_str() {
-                    HOST if own => found.host = true,
-                    VM if own => found.vm = true,
+                    _ if !target.kind.contains(&TargetKind::Test) => {}
+                    HOST if program => found.host = true,
+                    VM if program => found.vm = true,
                     _ => found.others.push(target.name),
                 }
             }
+            found.packages.push(package.name.to_string());
         }
         Ok(found)
+    }
+
+    /// The arguments that choose the packages.
+    fn product(&self) -> Vec<&str> {
+        self.packages
+            .iter()
+            .flat_map(|name| ["--package", name])
+            .collect()
     }
 }
 
@@ -164,13 +169,7 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
     let mut guest = None;
     steps.run("build for the guests", || {
         setup::ensure(&[Need::Vm])?;
-        let tests = build::test(VM, false)?;
-        let files = vec![(tests, vm::TESTS.to_owned())];
-        guest = Some(Guest {
-            program: build::program(false)?,
-            files,
-            script: vm::TESTS.to_owned(),
-        });
+        guest = Some(vm::tests_guest(false, Vec::new())?);
         Ok(Verdict::of_check(true))
     });
     let Some(guest) = guest else { return };
