@@ -12,6 +12,7 @@ use crate::{
     correlate::{self, Call, Correlated, Measured, Operation, Quality},
     kernel::clock::Span,
     restore::{Step, TableOutcome},
+    ruleset::rules_at_most,
 };
 
 /// What every part of a report is joined against.
@@ -53,8 +54,8 @@ impl<'a> Frame<'a> {
             rules: Rules {
                 before: table.rules_before,
                 after: Some(table.rules_after),
-                entries_before: Some(table.entries_before),
                 entries_after: Some(table.entries_after),
+                ..rules_before(&table.table, Some(table.entries_before))
             },
             blob_bytes: Some(table.blob_bytes),
             attempts: table.attempts,
@@ -129,10 +130,8 @@ impl<'a> Frame<'a> {
             wall_quality: wall.quality,
             error: convert::error(swap),
             rules: Rules {
-                before: None,
-                after: None,
-                entries_before: before,
                 entries_after: swap.sizes.entries,
+                ..rules_before(table, before)
             },
             blob_bytes: swap.sizes.blob_bytes.map(u64::from),
             attempts: u32::try_from(replace.attempts()).unwrap_or(u32::MAX),
@@ -182,12 +181,7 @@ impl<'a> Frame<'a> {
             wall_ns: 0,
             wall_quality: Quality::Exact,
             error: None,
-            rules: Rules {
-                before: None,
-                after: None,
-                entries_before: None,
-                entries_after: None,
-            },
+            rules: Rules::default(),
             blob_bytes: None,
             attempts: 0,
             read: unknown.clone(),
@@ -304,4 +298,13 @@ fn is_of(operation: &Operation, table: &TableOutcome) -> bool {
             .table
             .as_ref()
             .is_none_or(|seen| seen.as_bytes() == &name[..name.len().min(15)])
+}
+
+/// What the entries of the old table say of its rules.
+fn rules_before(table: &str, entries: Option<u32>) -> Rules {
+    Rules {
+        before_at_most: entries.map(|entries| rules_at_most(table, entries)),
+        entries_before: entries,
+        ..Rules::default()
+    }
 }

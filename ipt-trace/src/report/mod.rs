@@ -48,6 +48,7 @@ impl Report {
             others: frame.others(outcome.whole, true),
             ..empty(recording, machine, frame.losses)
         }
+        .without_idle_families()
         .judged()
     }
 
@@ -73,7 +74,24 @@ impl Report {
             others: frame.others(always, false),
             ..empty(Some(recording), machine, frame.losses)
         }
+        .without_idle_families()
         .judged()
+    }
+
+    /// Leaves out the points of a family whose module is not loaded and that nobody used: nothing
+    /// is missing without them.
+    fn without_idle_families(mut self) -> Self {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let used = self.replaces.iter().any(|replace| replace.family == family)
+                || self.others.iter().any(|other| other.family == Some(family));
+            if !used {
+                let module = format!(":{}:", family.kernel().module());
+                self.probes
+                    .absent
+                    .retain(|missing| !missing.point.contains(&module));
+            }
+        }
+        self
     }
 
     fn judged(self) -> Self {

@@ -139,10 +139,12 @@ pub struct Replace {
 /// How many rules and entries a table had and has.
 ///
 /// Entries are rules, the head and end of every user chain, the policies and the table's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Rules {
-    /// Rules of the old table; null if it was not read: then at most `entries_before`.
+    /// Rules of the old table; null if it was not read: then at most `before_at_most`.
     pub before: Option<u32>,
+    /// How many rules the old table can have had, by its entries; null if unknown.
+    pub before_at_most: Option<u32>,
     /// Rules of the new table; null if unknown: then at most `entries_after`.
     pub after: Option<u32>,
     /// Entries of the old table.

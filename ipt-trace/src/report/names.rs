@@ -49,9 +49,14 @@ impl From<kernel::Family> for Family {
 impl Family {
     /// Its name, as in the document.
     pub const fn name(self) -> &'static str {
+        self.kernel().name()
+    }
+
+    /// The family itself.
+    pub const fn kernel(self) -> kernel::Family {
         match self {
-            Self::Ipv4 => "ipv4",
-            Self::Ipv6 => "ipv6",
+            Self::Ipv4 => kernel::Family::Ipv4,
+            Self::Ipv6 => kernel::Family::Ipv6,
         }
     }
 }

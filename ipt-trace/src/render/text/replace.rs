@@ -54,8 +54,9 @@ fn rules(page: &mut Page, replace: &Replace) {
     let size = replace.blob_bytes.map(words::bytes);
     let size = size.map(|size| format!(", {size}")).unwrap_or_default();
     if let Some(after) = rules.after {
-        let before = match (rules.before, rules.entries_before) {
+        let before = match (rules.before, rules.before_at_most) {
             (Some(rules), _) => format!(" (before: {})", number(rules)),
+            (None, Some(0)) => " (before: 0)".to_owned(),
             (None, Some(most)) => format!(" (before: at most {}, not read)", number(most)),
             (None, None) => String::new(),
         };
