@@ -1,5 +1,6 @@
 //! `cargo xtask build`, and finding what cargo built.
 
+use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -21,18 +22,21 @@ pub fn program(release: bool) -> Result<Option<PathBuf>> {
         ui::note(&format!("{PROGRAM} has no program yet: going on without"));
         return Ok(None);
     }
-    executable(&["build", "--package", PROGRAM, "--bin", PROGRAM], release).map(Some)
+    let built = executables(&["build", "--package", PROGRAM, "--bin", PROGRAM], release)?;
+    built.get(PROGRAM).map(Some)
 }
 
-/// Builds a test target of the program's package without running it, and returns where it is.
-pub fn test(name: &str, release: bool) -> Result<PathBuf> {
+/// Builds a test target of the program's package without running it, and the program that goes with it. Returns where
+/// the test and the program are.
+pub fn test(name: &str, release: bool) -> Result<(PathBuf, Option<PathBuf>)> {
     if !has_target(&package(PROGRAM)?, &TargetKind::Test, name) {
         bail!("{PROGRAM} has no test target {name}: name a command to run, after --");
     }
-    executable(
+    let built = executables(
         &["test", "--no-run", "--package", PROGRAM, "--test", name],
         release,
-    )
+    )?;
+    Ok((built.get(name)?, built.get(PROGRAM).ok()))
 }
 
 /// The workspace as cargo sees it.
@@ -58,36 +62,49 @@ pub fn has_target(package: &Package, kind: &TargetKind, name: &str) -> bool {
         .any(|target| target.kind.contains(kind) && target.name == name)
 }
 
-/// Runs cargo, and returns the last executable that it names: dependencies come first.
-fn executable(arguments: &[&str], release: bool) -> Result<PathBuf> {
+/// What one cargo command built.
+struct Executables {
+    command: String,
+    found: BTreeMap<String, PathBuf>,
+}
+
+impl Executables {
+    fn get(&self, name: &str) -> Result<PathBuf> {
+        let found = self.found.get(name).cloned();
+        found.with_context(|| format!("{} built no {name}", self.command))
+    }
+}
+
+/// Runs cargo, and returns the executables that it names.
+fn executables(arguments: &[&str], release: bool) -> Result<Executables> {
     let mut command = workspace::cargo();
-    command
-        .args(arguments)
-        .arg("--message-format=json-render-diagnostics")
-        .stdout(Stdio::piped());
+    command.args(arguments);
     if release {
         command.arg("--release");
     }
+    command
+        .arg("--message-format=json-render-diagnostics")
+        .stdout(Stdio::piped());
     let mut cargo = Tracked::spawn(&mut command)?;
     let stdout = cargo
         .child
         .stdout
         .take()
         .context("cargo has no standard output")?;
-    let mut found = None;
+    let mut found = BTreeMap::new();
     for message in Message::parse_stream(BufReader::new(stdout)) {
-        if let Message::CompilerArtifact(artifact) = message? {
-            let wanted = arguments
-                .last()
-                .is_some_and(|name| artifact.target.name == *name);
-            found = artifact.executable.filter(|_| wanted).or(found);
+        if let Message::CompilerArtifact(artifact) = message?
+            && let Some(path) = artifact.executable
+        {
+            found.insert(artifact.target.name, path.into_std_path_buf());
         }
     }
     let status = cargo.wait()?;
     if !status.success() {
         bail!("{} failed: {status}", process::line(&command));
     }
-    Ok(found
-        .with_context(|| format!("{} named no executable", process::line(&command)))?
-        .into_std_path_buf())
+    Ok(Executables {
+        command: process::line(&command),
+        found,
+    })
 }

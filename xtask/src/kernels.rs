@@ -90,26 +90,25 @@ impl Kernel {
     /// Downloads and unpacks the kernel, and puts what is needed of it at `place`, all or nothing.
     fn fetch(self, place: &Path) -> Result<()> {
         let suite = Suite::fetch(self.suite())?;
-        let work = place.with_extension("part");
+        let work = workspace::cache()
+            .join("kernels")
+            .join(format!("{self}.part"));
         let unpacked = work.join("unpacked");
         workspace::fresh_dir(&unpacked)?;
         for (package, version) in parts(&|package| suite.show(package))? {
             suite.unpack(&package, &version, &unpacked)?;
         }
-        let vmlinuz = only_entry(&unpacked.join("boot"), "vmlinuz-")?;
-        let release = vmlinuz
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .replace("vmlinuz-", "");
-        let tree =
-            ["usr/lib/modules", "lib/modules"].map(|folder| unpacked.join(folder).join(&release));
-        let tree = tree
+        let (tree, release) = find_modules(&unpacked)?;
+        let vmlinuz = [
+            tree.join("vmlinuz"),
+            unpacked.join("boot").join(format!("vmlinuz-{release}")),
+        ];
+        let vmlinuz = vmlinuz
             .iter()
-            .find(|tree| tree.is_dir())
-            .context("the kernel's packages hold no modules")?;
-        modules::pack(tree, &release, &work)?;
-        fs::rename(&vmlinuz, work.join("vmlinuz"))?;
+            .find(|path| path.is_file())
+            .context("the kernel's packages hold no vmlinuz")?;
+        fs::rename(vmlinuz, work.join("vmlinuz"))?;
+        modules::pack(&tree, &release, &work)?;
         fs::write(work.join("release"), &release)?;
         fs::remove_dir_all(&unpacked)?;
         if place.exists() {
@@ -166,16 +165,20 @@ fn parts(show: &dyn Fn(&str) -> Result<Vec<Paragraph>>) -> Result<Vec<(String, S
     Ok(found)
 }
 
-fn only_entry(folder: &Path, prefix: &str) -> Result<PathBuf> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    paths
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with(prefix))
-        })
-        .with_context(|| format!("no {prefix}* in {}", folder.display()))
+/// The module tree of an unpacked kernel, and the release that it is named for.
+fn find_modules(unpacked: &Path) -> Result<(PathBuf, String)> {
+    for folder in ["usr/lib/modules", "lib/modules"] {
+        let Ok(mut entries) = fs::read_dir(unpacked.join(folder)) else {
+            continue;
+        };
+        if let Some(entry) = entries.next().transpose()? {
+            return Ok((
+                entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            ));
+        }
+    }
+    bail!("the kernel's packages hold no modules")
 }
 
 /// Unpacks every compressed module of a tree, with as many processes as there are CPUs.

@@ -3,11 +3,14 @@
 mod build;
 mod cleanup;
 mod debian;
+mod demo;
 mod initramfs;
 mod kernels;
 mod modules;
 mod process;
 mod setup;
+mod tally;
+mod test;
 mod ui;
 mod vm;
 mod workspace;
@@ -41,6 +44,10 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Show what ipt-trace does: build it, restore a ruleset, print the report
+    Demo(demo::Options),
+    /// Check format and lints, and run all tests: here, in namespaces, and on every kernel
+    Test(test::Options),
     /// Run a command, or the VM tests, on kernels in virtual machines
     Vm(vm::Options),
 }
@@ -65,6 +72,8 @@ fn perform(task: Task) -> Result<ExitCode> {
                 ui::note(&format!("built {}", workspace::short(&program)));
             }
         }
+        Task::Demo(options) => return demo::perform(&options),
+        Task::Test(options) => return test::perform(&options),
         Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)

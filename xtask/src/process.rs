@@ -1,10 +1,11 @@
 //! Running other programs: none gets our standard input, none outlives us.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -111,7 +112,7 @@ pub fn read_at_most(command: &mut Command, limit: Duration) -> Result<String> {
     let stdout = tracked.child.stdout.take().map(collect);
     let stderr = tracked.child.stderr.take().map(collect);
     let status = tracked.wait_at_most(limit)?;
-    let text = |thread: Option<std::thread::JoinHandle<String>>| {
+    let text = |thread: Option<JoinHandle<String>>| {
         thread
             .and_then(|thread| thread.join().ok())
             .unwrap_or_default()
@@ -132,7 +133,7 @@ pub fn read_at_most(command: &mut Command, limit: Duration) -> Result<String> {
     }
 }
 
-fn collect(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<String> {
+fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = pipe.read_to_end(&mut bytes);
@@ -140,15 +141,34 @@ fn collect(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHa
     })
 }
 
-/// Calls `each` with every line of the pipe as it comes, without its line end.
-pub fn each_line(pipe: impl std::io::Read, mut each: impl FnMut(&str)) -> Result<()> {
-    let mut reader = BufReader::new(pipe);
-    let mut bytes = Vec::new();
-    while reader.read_until(b'\n', &mut bytes)? > 0 {
-        each(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']));
-        bytes.clear();
-    }
-    Ok(())
+/// Copies a pipe to standard output as it comes, and keeps it.
+pub fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(length @ 1..) = pipe.read(&mut chunk) {
+            let mut stdout = std::io::stdout();
+            // Where nobody reads any more, the other end still has to come to its end.
+            let _ = stdout
+                .write_all(&chunk[..length])
+                .and_then(|()| stdout.flush());
+            all.extend_from_slice(&chunk[..length]);
+        }
+        String::from_utf8_lossy(&all).into_owned()
+    })
+}
+
+/// Runs the command with its output on the terminal, and returns what it printed as well.
+pub fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
+    let mut tracked = Tracked::spawn(command.stdout(Stdio::piped()))?;
+    let output = tracked.child.stdout.take().map(stream);
+    let status = tracked.wait()?;
+    Ok((
+        status,
+        output
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or_default(),
+    ))
 }
 
 /// The last lines of a text.
@@ -159,7 +179,12 @@ pub fn tail(text: &str, lines: usize) -> String {
 
 /// The command as a person would type it in a shell.
 pub fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    // What is on PATH needs no folder.
+    let known = program
+        .file_name()
+        .filter(|name| find(name).as_deref() == Some(program) || *name == "cargo");
+    let words = std::iter::once(known.unwrap_or(command.get_program())).chain(command.get_args());
     words
         .map(|word| quote(&word.to_string_lossy()))
         .collect::<Vec<_>>()

@@ -25,13 +25,23 @@ pub fn parse_ipv4(word: &str) -> Result<([u8; 4], [u8; 4]), String> {
 
 /// `a.b.c.d`, or fewer numbers from the left with zeros for the rest, as iptables takes them.
 fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
-    let mut octets = [0; 4];
-    let mut parts = word.split('.');
-    for (octet, part) in octets.iter_mut().zip(&mut parts) {
-        let plain = !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
-        *octet = plain.then(|| part.parse().ok()).flatten()?;
+    let mut octets = [0u8; 4];
+    let mut part = 0;
+    let mut digits = 0;
+    for byte in word.bytes() {
+        match byte {
+            b'0'..=b'9' if digits < 3 => {
+                digits += 1;
+                octets[part] = octets[part].checked_mul(10)?.checked_add(byte - b'0')?;
+            }
+            b'.' if digits > 0 && part < 3 => {
+                digits = 0;
+                part += 1;
+            }
+            _ => return None,
+        }
     }
-    parts.next().is_none().then(|| octets.into())
+    (digits > 0).then(|| octets.into())
 }
 
 /// A prefix length, or a mask in dotted notation.
@@ -48,30 +58,41 @@ fn parse_ipv4_mask(word: &str) -> Result<u32, String> {
 
 /// What `-s` and `-d` take: addresses or host names with optional masks, separated by commas.
 /// A host name that has several addresses stands for all of them.
-pub fn parse_list(word: &str, family: Family) -> Result<Vec<(Address, Address)>, String> {
-    let mut list = Vec::new();
+pub fn parse_list(
+    word: &str,
+    family: Family,
+    list: &mut Vec<(Address, Address)>,
+) -> Result<(), String> {
     for part in word.split(',') {
         let (host, mask) = match part.trim_start().rsplit_once('/') {
             Some((host, mask)) => (host, parse_mask(mask, family)?),
             None => (part.trim_start(), all_ones(family)),
         };
         // As in iptables, with an empty mask the name does not matter: "any/0".
-        let hosts = if mask == [0; 16] {
-            vec![[0; 16]]
+        if mask == [0; 16] {
+            list.push((mask, mask));
+        } else if let Some(address) = parse_literal(host, family) {
+            list.push((masked(address, mask), mask));
         } else {
-            parse_host(host, family)?
-        };
-        for mut address in hosts {
-            for (byte, mask) in address.iter_mut().zip(mask) {
-                *byte &= mask;
-            }
-            list.push((address, mask));
+            let found = resolve(host, family)?;
+            list.extend(
+                found
+                    .into_iter()
+                    .map(|address| (masked(address, mask), mask)),
+            );
         }
         if list.len() > MOST {
             return Err(format!("\"{word}\" stands for more than {MOST} addresses"));
         }
     }
-    Ok(list)
+    Ok(())
+}
+
+fn masked(mut address: Address, mask: Address) -> Address {
+    for (byte, mask) in address.iter_mut().zip(mask) {
+        *byte &= mask;
+    }
+    address
 }
 
 fn all_ones(family: Family) -> Address {
@@ -104,17 +125,13 @@ fn widen(address: [u8; 4]) -> Address {
     wide
 }
 
-fn parse_host(host: &str, family: Family) -> Result<Vec<Address>, String> {
-    let literal = match family {
+fn parse_literal(host: &str, family: Family) -> Option<Address> {
+    match family {
         Family::Ipv4 => parse_dotted(host).map(|address| widen(address.octets())),
         Family::Ipv6 => host
             .parse::<Ipv6Addr>()
             .ok()
             .map(|address| address.octets()),
-    };
-    match literal {
-        Some(address) => Ok(vec![address]),
-        None => resolve(host, family),
     }
 }
 
@@ -225,11 +242,12 @@ mod tests {
 
     #[test]
     fn a_list_has_every_address() {
-        let list = parse_list("10.0.0.1,10.0.0.2/31", Family::Ipv4).unwrap();
+        let mut list = Vec::new();
+        parse_list("10.0.0.1,10.0.0.2/31", Family::Ipv4, &mut list).unwrap();
         assert_eq!(list.len(), 2);
         assert_eq!(list[1].0[..4], [10, 0, 0, 2]);
         assert_eq!(list[1].1[..4], [255, 255, 255, 254]);
-        assert!(parse_list("10.0.0.1,", Family::Ipv4).is_err());
+        assert!(parse_list("10.0.0.1,", Family::Ipv4, &mut list).is_err());
     }
 
     #[test]

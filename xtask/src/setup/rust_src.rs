@@ -13,7 +13,7 @@ use crate::{process, ui, workspace};
 /// Suites that may have the source of the compiler's version, after the machine's own.
 const SUITES: [&str; 2] = ["trixie-backports", "sid"];
 /// rustup answers at once or not at all.
-const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
+const RUSTUP_LIMIT: Duration = Duration::from_mins(2);
 
 /// Installs the source of core unless it is there.
 pub fn ensure() -> Result<()> {

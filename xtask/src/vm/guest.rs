@@ -82,7 +82,8 @@ impl Guest {
             archive.link(name, if name == "sbin" { "bin" } else { "../bin" })?;
         }
         archive.link("var/run", "../run")?;
-        let mut dynamic = self.programs(&mut archive)?;
+        // The files given come first: of two entries of one name the second is left out.
+        let mut dynamic = Vec::new();
         for (host, guest) in &self.files {
             if host.is_dir() {
                 archive.tree(host, guest)?;
@@ -91,6 +92,7 @@ impl Guest {
                 dynamic.push(host.clone());
             }
         }
+        dynamic.extend(self.programs(&mut archive)?);
         for library in libraries(&dynamic)? {
             archive.copy(Path::new(&library), &library)?;
         }
@@ -190,14 +192,14 @@ fn parse_ldd(text: &str) -> Result<BTreeSet<String>> {
 
 /// Reads `HOSTPATH[:GUESTPATH]`. Without a path in the guest, the file goes to where the command starts.
 pub fn parse_file(argument: &str) -> Result<(PathBuf, String), String> {
-    let (host, guest) = match argument.split_once(':') {
-        Some((host, guest)) => (PathBuf::from(host), guest.to_owned()),
-        None => {
-            let host = PathBuf::from(argument);
-            let name = host.file_name().unwrap_or_default().to_string_lossy();
-            let guest = format!("/root/{name}");
-            (host, guest)
-        }
+    let (host, guest) = argument.split_once(':').unwrap_or((argument, ""));
+    let host = PathBuf::from(host);
+    let guest = match guest {
+        "" => format!(
+            "/root/{}",
+            host.file_name().unwrap_or_default().to_string_lossy()
+        ),
+        guest => guest.to_owned(),
     };
     if !host.exists() {
         return Err(format!("there is no {}", host.display()));

@@ -20,9 +20,11 @@ use crate::{build, ui};
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
-pub const LIMIT: Duration = Duration::from_secs(300);
+pub const LIMIT: Duration = Duration::from_mins(5);
+/// The test target that runs in guests.
+pub const TARGET: &str = "vm";
 /// Where the VM tests are in a guest.
-pub const TESTS: &str = "/bin/vm-tests";
+const TESTS: &str = "/bin/vm-tests";
 
 /// What `cargo xtask vm` takes.
 #[derive(Args)]
@@ -45,8 +47,8 @@ pub struct Options {
     /// Build ipt-trace for the guest with optimizations
     #[arg(long)]
     release: bool,
-    /// Build nothing: the guest has no ipt-trace
-    #[arg(long, conflicts_with = "release")]
+    /// Build nothing: the guest has no ipt-trace, and there must be a command
+    #[arg(long, conflicts_with = "release", requires = "command")]
     no_program: bool,
     /// What to run: a program and its arguments, or a shell script as one word [default: the VM tests]
     #[arg(last = true, value_name = "COMMAND")]
@@ -143,20 +145,28 @@ pub fn run(
     }
 }
 
+/// The guest that runs the VM tests.
+pub fn tests_guest(release: bool, mut files: Vec<(PathBuf, String)>) -> Result<Guest> {
+    let (tests, program) = build::test(TARGET, release)?;
+    files.push((tests, TESTS.to_owned()));
+    Ok(Guest {
+        program,
+        files,
+        script: format!("{TESTS}\n"),
+    })
+}
+
 fn guest_for(options: &Options) -> Result<Guest> {
     let mut guest = Guest {
         files: options.files.clone(),
         script: script(&options.command),
         program: None,
     };
+    if options.command.is_empty() {
+        return tests_guest(options.release, options.files.clone());
+    }
     if !options.no_program {
         guest.program = build::program(options.release)?;
-    }
-    if options.command.is_empty() {
-        guest
-            .files
-            .push((build::test("vm", options.release)?, TESTS.to_owned()));
-        TESTS.clone_into(&mut guest.script);
     }
     Ok(guest)
 }

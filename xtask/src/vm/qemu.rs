@@ -1,10 +1,8 @@
 //! Booting a guest and waiting for it.
 
 use std::fs;
-use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +14,7 @@ use crate::vm::guest::Guest;
 use crate::{cleanup, ui, workspace};
 
 /// How many lines of its console are shown of a guest that came to a bad end.
-const CONSOLE_TAIL: usize = 40;
+const CONSOLE_TAIL: usize = 80;
 /// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 
@@ -63,7 +61,7 @@ pub fn boot(
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
     let mut qemu = Tracked::spawn(&mut run.command(image, machine)?)?;
-    let output = qemu.child.stdout.take().map(stream);
+    let output = qemu.child.stdout.take().map(process::stream);
     let in_time = qemu.wait_at_most(machine.limit)?.is_some();
     let output = output
         .and_then(|thread| thread.join().ok())
@@ -104,23 +102,6 @@ fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {
         "{bad}kernel {kernel} {what}{bad:#}; the end of its console:\n{console}",
         bad = ui::BAD
     );
-}
-
-/// Copies a pipe to standard output as it comes, and keeps it.
-fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut all = Vec::new();
-        let mut chunk = [0; 4096];
-        while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-            let mut stdout = std::io::stdout();
-            // Nobody reads any more: the guest still has to come to its end.
-            let _ = stdout
-                .write_all(&chunk[..length])
-                .and_then(|()| stdout.flush());
-            all.extend_from_slice(&chunk[..length]);
-        }
-        String::from_utf8_lossy(&all).into_owned()
-    })
 }
 
 /// The files of one run, gone when it is.
