@@ -50,7 +50,9 @@ sites! {
     CheckEnter = 12,
     /// The same: return. `a`: its result (an i64).
     CheckExit = 13,
-    /// `xt_find_table_lock`: entry. From here the mutex is waited for.
+    /// `xt_find_table_lock`: entry. From here the mutex is waited for. From 5.15 on the first lookup
+    /// of a table in a network namespace creates it in here, with a check and a swap of its own,
+    /// before it returns.
     LockEnter = 14,
     /// The same: return. `a`: the table or an `ERR_PTR`. From here the mutex is held.
     LockExit = 15,
