@@ -81,9 +81,10 @@ impl Value {
             Self::U8 { at, .. } => vec![(*at, 1)],
             Self::U32 { at, .. } => vec![(*at, 4)],
             Self::Ports { at, last_at } => vec![(*at, 2), (*last_at, 2)],
-            Self::Range32 { at, last_at: more }
-            | Self::Ipv4 { at, mask_at: more }
-            | Self::Mark { at, mask_at: more } => vec![(*at, 4), (*more, 4)],
+            Self::Ipv4 { at, mask_at } => vec![(*at, 16), (*mask_at, 16)],
+            Self::Range32 { at, last_at: more } | Self::Mark { at, mask_at: more } => {
+                vec![(*at, 4), (*more, 4)]
+            }
             Self::Set { field, .. } => vec![(field.at, field.width)],
             Self::Text { at, len } => vec![(*at, *len)],
             Self::Custom { span, .. } => vec![*span],
@@ -119,7 +120,7 @@ impl Value {
                 put(data, *last_at, &last.to_ne_bytes());
             }
             Self::Ipv4 { at, mask_at } => {
-                let (address, mask) = address::parse_ipv4(words[0])?;
+                let (address, mask) = address::parse_ipv4_host(words[0])?;
                 put(data, *at, &address);
                 put(data, *mask_at, &mask);
             }

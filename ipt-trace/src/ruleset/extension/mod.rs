@@ -255,7 +255,7 @@ pub enum Value {
         /// Offset of the last.
         last_at: usize,
     },
-    /// An IPv4 address, perhaps with a mask, without its /32.
+    /// An IPv4 address, perhaps with a mask: two `union nf_inet_addr`. Printed without a /32.
     Ipv4 {
         /// Offset of the address.
         at: usize,
