@@ -37,13 +37,14 @@ pub fn parse_ipv4_host(word: &str) -> Result<(Address, Address), String> {
     Ok((address, mask))
 }
 
-/// `a.b.c.d`, or fewer numbers from the left with zeros for the rest, as iptables takes them.
+/// `a.b.c.d`, or fewer numbers from the left with zeros for the rest. As in iptables, each number
+/// is in C's notation: `010` is 8.
 fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = word.split('.');
     for (octet, part) in octets.iter_mut().zip(&mut parts) {
-        let plain = !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit());
-        *octet = plain.then(|| part.parse().ok()).flatten()?;
+        let number = parse_number(part, 0, u64::from(u8::MAX)).ok()?;
+        *octet = u8::try_from(number).ok()?;
     }
     parts.next().is_none().then(|| octets.into())
 }
@@ -51,7 +52,9 @@ fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
 /// A prefix length, or a mask in dotted notation.
 fn parse_ipv4_mask(word: &str) -> Result<u32, String> {
     if word.contains('.') {
-        return parse_dotted(word)
+        return Some(word)
+            .filter(|word| word.split('.').count() == 4)
+            .and_then(parse_dotted)
             .map(Ipv4Addr::to_bits)
             .ok_or_else(|| format!("\"{word}\" is not a mask"));
     }
@@ -128,8 +131,13 @@ fn parse_host(host: &str, family: Family) -> Result<Vec<Address>, String> {
     };
     match literal {
         Some(address) => Ok(vec![address]),
-        // The resolver would read "10.1" as 10.0.0.1, which is not what iptables makes of it here.
-        None if host.starts_with(|first: char| first.is_ascii_digit()) => Err(unknown_host(host)),
+        // A mistyped address is not worth a name server's while.
+        None if host
+            .bytes()
+            .all(|byte| byte == b'.' || byte.is_ascii_digit()) =>
+        {
+            Err(unknown_host(host))
+        }
         None => resolve(host, family),
     }
 }

@@ -269,6 +269,13 @@ pub enum Value {
         /// Offset of the last.
         last_at: usize,
     },
+    /// The same, but a number is decimal even with a zero before it.
+    DecimalPorts {
+        /// Offset of the first.
+        at: usize,
+        /// Offset of the last.
+        last_at: usize,
+    },
     /// `value[/mask]`, printed in hexadecimal: two u32; no mask is all ones.
     Mark {
         /// Offset of the value.
@@ -290,6 +297,8 @@ pub enum Value {
         at: usize,
         /// Bytes of the field, the closing zero included.
         len: usize,
+        /// The least that must be written.
+        min: usize,
     },
     /// Anything else.
     Custom {
@@ -308,7 +317,7 @@ pub enum Value {
 pub type Parse = fn(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String>;
 
 /// Looks at the struct when all options are there; bit N of `given` says whether option N was.
-pub type Finish = fn(given: u64, data: &mut [u8]) -> Result<(), String>;
+pub type Finish = fn(given: u64, context: Context, data: &mut [u8]) -> Result<(), String>;
 
 /// What an option may need to know of the rule that it stands in, as read so far.
 #[derive(Clone, Copy, Debug)]
