@@ -155,7 +155,7 @@ fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
     let unknown = || unknown_host(host);
     // A mistyped address is not worth a name server's while, and what tests and fuzzers make up
     // is none of its business.
-    let is_number = |byte| byte == b'.' || byte.is_ascii_digit();
+    let is_number = |byte: u8| byte == b'.' || byte.is_ascii_digit();
     if host.bytes().all(is_number) || cfg!(any(test, fuzzing)) {
         return Err(unknown());
     }
