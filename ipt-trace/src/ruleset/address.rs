@@ -84,6 +84,8 @@ pub fn parse_list(
             list.push((mask, mask));
         } else if let Some(address) = parse_literal(host, family) {
             list.push((masked(address, mask), mask));
+        } else if is_number(host) {
+            return Err(unknown_host(host));
         } else {
             let found = resolve(host, family)?;
             list.extend(
@@ -97,6 +99,12 @@ pub fn parse_list(
         }
     }
     Ok(())
+}
+
+/// Whether this can only be a mistyped address, which is not worth a name server's while.
+fn is_number(host: &str) -> bool {
+    host.bytes()
+        .all(|byte| byte == b'.' || byte.is_ascii_digit())
 }
 
 fn masked(mut address: Address, mask: Address) -> Address {
@@ -153,10 +161,8 @@ fn unknown_host(host: &str) -> String {
 /// Asks the system's resolver, as iptables does.
 fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
     let unknown = || unknown_host(host);
-    // A mistyped address is not worth a name server's while, and what tests and fuzzers make up
-    // is none of its business.
-    let is_number = |byte: u8| byte == b'.' || byte.is_ascii_digit();
-    if host.bytes().all(is_number) || cfg!(any(test, fuzzing)) {
+    // What tests and fuzzers make up is no name server's business.
+    if host.is_empty() || cfg!(any(test, fuzzing)) {
         return Err(unknown());
     }
     let mut found: Vec<Address> = (host, 0)

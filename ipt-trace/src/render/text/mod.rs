@@ -47,8 +47,10 @@ fn headline(page: &mut Page, report: &Report) -> String {
         (some, all) if some.len() == all => tables(some),
         (some, all) => format!("{} of {all} replaces done", some.len()),
     };
+    // The whole run has the attaching of probes in it, which is no part of the replace.
     let time = report.restore.as_ref().map_or_else(String::new, |restore| {
-        format!(" in {}", words::duration(restore.wall_ns))
+        let ns = restore.lock_hold_ns.unwrap_or(restore.wall_ns);
+        format!(" in {}", words::duration(ns))
     });
     format!("{what}{time}; {}", felt(page, report))
 }

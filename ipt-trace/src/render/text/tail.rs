@@ -109,7 +109,7 @@ pub(super) fn missing(page: &mut Page, report: &Report) {
     for (reason, lacks) in by_reason(&report.probes.absent) {
         page.field(
             "missing",
-            &format!("{}, because {}", lacks.join("; "), clean(reason)),
+            &format!("{}: {}", lacks.join(", "), clean(reason)),
         );
     }
 }
