@@ -21,7 +21,7 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     let restore = Restore::read(config, &mut progress)?;
     let outcome = restore.run(&mut progress)?;
     drop(progress);
-    if !command.quiet {
+    if !command.quiet && command.format != args::Format::None {
         println!("{outcome:#?}");
     }
     Ok(())

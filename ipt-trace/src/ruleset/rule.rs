@@ -95,6 +95,10 @@ impl Draft {
         line: u32,
     ) -> Result<(), String> {
         self.clear();
+        if let Some(counters) = counters {
+            self.set_counters(counters);
+            self.seen |= Base::SetCounters.bit();
+        }
         let mut reader = Reader { words, at: 0 };
         let mut invert = false;
         while let Some(word) = reader.next() {
@@ -113,9 +117,6 @@ impl Draft {
         }
         if invert {
             return Err("nothing follows \"!\"".to_owned());
-        }
-        if let Some(counters) = counters {
-            self.set_counters(counters);
         }
         self.finish(table, line)
     }

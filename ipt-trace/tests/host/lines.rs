@@ -15,7 +15,7 @@ use cases::{Case, Expected};
 pub const TESTS: &[super::Test] = &[
     ("lines::filter", || compare("filter", cases::FILTER)),
     ("lines::tcp_and_udp", || {
-        compare("filter", cases::TCP_AND_UDP)
+        compare("filter", cases::TCP_AND_UDP);
     }),
     ("lines::matches", || compare("filter", cases::MATCHES)),
     ("lines::filter_targets", || {
