@@ -147,6 +147,10 @@ impl Draft {
     ) -> Result<(), String> {
         let (found, joined) = self.find_option(word)?;
         match found {
+            Found::Base(Base::Refused(reason)) => Err(format!(
+                "{} cannot stand in a restore file: {reason}",
+                show(word)
+            )),
             Found::Base(base) => self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
                 let loaded = &self.matches[index];
@@ -274,9 +278,8 @@ impl Draft {
                 self.other_family = self.family != Family::Ipv6;
                 Ok(())
             }
-            Base::Refused(reason) => {
-                Err(format!("{name} cannot stand in a restore file: {reason}"))
-            }
+            // Refused before its value is looked for.
+            Base::Refused(reason) => Err(reason.to_owned()),
         }
     }
 

@@ -28,7 +28,7 @@ pub fn split<'a>(line: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), S
 
 /// The blanks that separate words.
 pub const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r')
+    matches!(byte, b' ' | b'\t')
 }
 
 /// A word that starts without a quote: up to a blank, or through a quoted part.
