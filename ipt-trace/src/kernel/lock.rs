@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat;
 
 /// Where the lock is, unless `XTABLES_LOCKFILE` says otherwise (as for iptables).
 const DEFAULT: &str = "/run/xtables.lock";
@@ -147,9 +148,12 @@ fn block(
 
 /// Who holds the flock on a file, from /proc/locks.
 fn holder_of(path: &Path) -> Option<Holder> {
-    let inode = path.metadata().ok()?.ino();
+    let file = path.metadata().ok()?;
+    let (major, minor) = (stat::major(file.dev()), stat::minor(file.dev()));
+    // As the kernel writes it. An inode's number alone is not unique: every tmpfs has its own.
+    let place = format!("{major:02x}:{minor:02x}:{}", file.ino());
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    let pid = locks.lines().find_map(|line| flock_holder(line, inode))?;
+    let pid = locks.lines().find_map(|line| flock_holder(line, &place))?;
     let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     Some(Holder {
         pid,
@@ -157,16 +161,15 @@ fn holder_of(path: &Path) -> Option<Holder> {
     })
 }
 
-/// The pid in a line of /proc/locks if it is a flock held on this inode, like
+/// The pid in a line of /proc/locks if it is a flock held on this device and inode, like
 /// `1: FLOCK  ADVISORY  WRITE 815 fe:00:1234 0 EOF`. A waiter's line has `->` after the number.
-fn flock_holder(line: &str, inode: u64) -> Option<u32> {
+fn flock_holder(line: &str, place: &str) -> Option<u32> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     if fields.next()? != "FLOCK" {
         return None;
     }
     let pid = fields.nth(2)?.parse().ok()?;
-    let place = fields.next()?;
-    (place.rsplit(':').next()?.parse() == Ok(inode)).then_some(pid)
+    (fields.next()? == place).then_some(pid)
 }
 
 #[cfg(test)]
@@ -177,9 +180,10 @@ mod tests {
     fn the_holder_is_read_and_the_waiter_is_not() {
         let held = "1: FLOCK  ADVISORY  WRITE 815 fe:00:1234 0 EOF";
         let waiting = "1: -> FLOCK  ADVISORY  WRITE 816 fe:00:1234 0 EOF";
-        assert_eq!(flock_holder(held, 1234), Some(815));
-        assert_eq!(flock_holder(held, 4321), None);
-        assert_eq!(flock_holder(waiting, 1234), None);
-        assert_eq!(flock_holder("", 1234), None);
+        assert_eq!(flock_holder(held, "fe:00:1234"), Some(815));
+        assert_eq!(flock_holder(held, "fe:00:4321"), None);
+        assert_eq!(flock_holder(held, "00:19:1234"), None);
+        assert_eq!(flock_holder(waiting, "fe:00:1234"), None);
+        assert_eq!(flock_holder("", "fe:00:1234"), None);
     }
 }

@@ -6,6 +6,8 @@
 
 mod address;
 mod assemble;
+#[cfg(test)]
+mod complaints;
 pub mod entry;
 mod error;
 pub mod extension;
@@ -14,6 +16,8 @@ mod numbers;
 mod option;
 mod parse;
 pub mod print;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod rule;
 pub mod snapshot;
 mod table;

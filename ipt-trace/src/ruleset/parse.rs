@@ -53,6 +53,9 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn line(&mut self, text: &'a [u8], line: u32) -> Result<(), String> {
+        if text.contains(&0) {
+            return Err("a zero byte has no place in text".to_owned());
+        }
         match (text.first(), &mut self.table) {
             (None | Some(b'#'), _) => Ok(()),
             (Some(b'*'), None) => self.begin(&text[1..], line),

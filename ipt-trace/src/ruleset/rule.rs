@@ -101,6 +101,10 @@ impl Draft {
         line: u32,
     ) -> Result<(), String> {
         self.clear();
+        if let Some(counters) = counters {
+            self.set_counters(counters);
+            self.seen |= Base::SetCounters.bit();
+        }
         let mut reader = Reader { words, at: 0 };
         let mut invert = false;
         while let Some(word) = reader.next() {
@@ -119,9 +123,6 @@ impl Draft {
         }
         if invert {
             return Err("nothing follows \"!\"".to_owned());
-        }
-        if let Some(counters) = counters {
-            self.set_counters(counters);
         }
         self.finish(table, line)
     }
@@ -152,6 +153,10 @@ impl Draft {
     ) -> Result<(), String> {
         let (found, joined) = self.find_option(word)?;
         match found {
+            Found::Base(Base::Refused(reason)) => Err(format!(
+                "{} cannot stand in a restore file: {reason}",
+                show(word)
+            )),
             Found::Base(base) => self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
                 let loaded = &self.matches[index];
@@ -285,9 +290,8 @@ impl Draft {
                 self.other_family = self.family != Family::Ipv6;
                 Ok(())
             }
-            Base::Refused(reason) => {
-                Err(format!("{name} cannot stand in a restore file: {reason}"))
-            }
+            // Refused before its value is looked for.
+            Base::Refused(reason) => Err(reason.to_owned()),
         }
     }
 

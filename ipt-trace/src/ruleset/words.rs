@@ -28,7 +28,7 @@ pub fn split<'a>(line: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), S
 
 /// The blanks that separate words.
 pub const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r')
+    matches!(byte, b' ' | b'\t')
 }
 
 /// Which bytes end a word that is not quoted: a look-up, since every byte of the input is asked.

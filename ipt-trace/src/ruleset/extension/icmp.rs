@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::super::error::suggestion;
 use super::super::numbers::parse_number;
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
@@ -109,6 +110,10 @@ fn parse_name(word: &str) -> Result<Option<(u8, Option<u8>)>, String> {
     }
     let mut candidates = TYPES.iter().filter(|(name, ..)| begins(name));
     let Some((first, kind, code)) = candidates.next() else {
+        if word.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            let hint = suggestion(word, TYPES.iter().map(|(name, ..)| *name));
+            return Err(format!("unknown ICMP type \"{word}\"{hint}"));
+        }
         return Ok(None);
     };
     match candidates.next() {

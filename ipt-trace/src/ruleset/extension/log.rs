@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::super::error::suggestion;
 use super::super::numbers::parse_number;
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 
@@ -63,9 +64,15 @@ fn parse_level(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String
     ];
     let word = words[0];
     let named = NAMES.iter().find(|(name, _)| *name == word);
-    data[LEVEL] = match named {
-        Some((_, level)) => *level,
-        None => u8::try_from(parse_number(word, 0, 7)?).unwrap_or(DEFAULT_LEVEL),
+    data[LEVEL] = match (named, parse_number(word, 0, 7)) {
+        (Some((_, level)), _) => *level,
+        (None, Ok(level)) => u8::try_from(level).unwrap_or(DEFAULT_LEVEL),
+        (None, Err(_)) => {
+            let hint = suggestion(word, NAMES.iter().map(|(name, _)| *name));
+            return Err(format!(
+                "\"{word}\" is neither a level from 0 to 7 nor the name of one{hint}"
+            ));
+        }
     };
     Ok(())
 }

@@ -66,9 +66,11 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
         .iter()
         .find(|(name, other, _)| begins(name) || begins(other));
     let Some((_, _, number)) = found else {
-        let names = ANSWERS.iter().map(|(name, ..)| *name);
-        let hint = super::super::error::suggestion(word, names);
-        return Err(format!("unknown answer \"{word}\"{hint}"));
+        let names: Vec<_> = ANSWERS.iter().map(|(name, ..)| *name).collect();
+        return Err(format!(
+            "unknown answer \"{word}\" (one of {})",
+            names.join(", ")
+        ));
     };
     put(data, 0, &number.to_ne_bytes());
     Ok(())

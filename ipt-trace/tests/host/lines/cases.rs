@@ -1030,6 +1030,11 @@ pub const WORDS: &[Case] = &[
     we_accept("-A INPUT -j ACCEPT\r", WINDOWS),
     we_accept("-A INPUT -j ACCEPT \r", WINDOWS),
     we_accept("\r", WINDOWS),
+    same("-A INPUT -m comment --comment a\rb"),
+    we_refuse(
+        "-A INPUT -m comment --comment a\0b",
+        "the line would end there unseen",
+    ),
     same(""),
     we_accept(" ", "it looks empty"),
     same("# a comment"),
