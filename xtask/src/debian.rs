@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{process, workspace};
 
-/// One suite of Debian's main archive.
+/// One suite of Debian's main archive. Its lists are large, and soon out of date: they go with the value.
 pub struct Suite {
     name: String,
     dir: PathBuf,
@@ -29,43 +29,49 @@ impl Suite {
             name: name.to_owned(),
             dir: workspace::cache().join("apt").join(name),
         };
-        for folder in ["sources", "lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(suite.dir.join(folder))?;
-        }
-        fs::write(
-            suite.dir.join("sources/suite.sources"),
-            source(&mirror()?, name),
-        )?;
+        suite.configure()?;
         process::read(suite.apt("apt-get").arg("update"))
             .with_context(|| format!("cannot fetch the package lists of Debian {name}"))?;
         Ok(suite)
     }
 
-    /// An apt command that sees this suite and nothing else.
+    /// Writes the configuration by which apt sees this suite and nothing else.
+    fn configure(&self) -> Result<()> {
+        for folder in ["sources", "lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(self.dir.join(folder))?;
+        }
+        fs::write(
+            self.dir.join("sources/suite.sources"),
+            source(&mirror()?, &self.name),
+        )?;
+        let dir = self.dir.display();
+        let configuration = format!(
+            r#"Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "{dir}/sources";
+Dir::State::Lists "{dir}/lists";
+Dir::Cache "{dir}/cache";
+// apt's own download user may not reach these folders.
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "2";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+// Without this, apt is content with old lists where it cannot fetch new ones.
+APT::Update::Error-Mode "any";
+"#
+        );
+        fs::write(self.dir.join("apt.conf"), configuration)?;
+        Ok(())
+    }
+
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let dir =
-            |option: &str, folder: &str| format!("{option}={}", self.dir.join(folder).display());
         command
             .env("LC_ALL", "C")
             .current_dir(&self.dir)
-            .args(["-q"]);
-        for option in [
-            "Dir::Etc::sourcelist=/dev/null".to_owned(),
-            dir("Dir::Etc::sourceparts", "sources"),
-            dir("Dir::State::Lists", "lists"),
-            dir("Dir::Cache", "cache"),
-            // The download user of apt may not reach our folders.
-            "APT::Sandbox::User=root".to_owned(),
-            "Acquire::Languages=none".to_owned(),
-            "Acquire::Retries=2".to_owned(),
-            "Acquire::http::Timeout=30".to_owned(),
-            "Acquire::https::Timeout=30".to_owned(),
-            // `apt-get update` is content with old lists unless told to call a failure a failure.
-            "APT::Update::Error-Mode=any".to_owned(),
-        ] {
-            command.arg("-o").arg(option);
-        }
+            .arg("-q")
+            .arg("-c")
+            .arg(self.dir.join("apt.conf"));
         command
     }
 
@@ -100,6 +106,12 @@ impl Suite {
         process::read(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(into))?;
         fs::remove_dir_all(&debs)?;
         Ok(())
+    }
+}
+
+impl Drop for Suite {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

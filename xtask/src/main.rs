@@ -78,3 +78,24 @@ fn perform(task: Task) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_guests_command_needs_no_quoting() {
+        let words = ["xtask", "vm", "--kernel", "6.1", "--", "ls", "-la"];
+        assert!(matches!(Cli::parse_from(words).command, Task::Vm(_)));
+        assert!(Cli::try_parse_from(["xtask", "vm", "--kernel", "4.4"]).is_err());
+        assert!(Cli::try_parse_from(["xtask", "test", "--no-vm"]).is_ok());
+        assert!(Cli::try_parse_from(["xtask", "test", "--no-vm", "--kernel", "6.1"]).is_err());
+    }
+}

@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-/// A number in C's notation: decimal, `0x` hexadecimal or `0` octal.
+/// A number in C's notation: decimal, `0x` hexadecimal or `0` octal, perhaps with a `+`.
 pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
     let digits = word.trim_start();
+    let digits = digits.strip_prefix('+').unwrap_or(digits);
     let number = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
         parse_radix(hex, 16)
     } else if digits.len() > 1 && digits.starts_with('0') {
@@ -17,6 +18,11 @@ pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
         Some(_) => Err(format!("\"{word}\" is not between {min} and {max}")),
         None => Err(format!("\"{word}\" is not a number")),
     }
+}
+
+/// A decimal number, whatever zeros it begins with.
+pub fn parse_decimal(word: &str) -> Result<u64, String> {
+    parse_radix(word, 10).ok_or_else(|| format!("\"{word}\" is not a decimal number"))
 }
 
 fn parse_radix(digits: &str, radix: u32) -> Option<u64> {
@@ -32,16 +38,35 @@ pub fn parse_port(word: &str) -> Result<u16, String> {
     match parse_number(word, 0, u64::from(u16::MAX)) {
         Ok(port) => Ok(u16::try_from(port).unwrap_or(u16::MAX)),
         Err(problem) if word.starts_with(|first: char| first.is_ascii_digit()) => Err(problem),
-        Err(_) => SERVICES
-            .iter()
-            .find(|(name, _)| name == word)
-            .map(|(_, port)| *port)
-            .ok_or_else(|| format!("\"{word}\" is neither a port nor a service of /etc/services")),
+        Err(_) => parse_service(word),
     }
 }
 
+/// A port by decimal number, whatever zeros it begins with, or service name: what iptables leaves
+/// to getaddrinfo.
+pub fn parse_decimal_port(word: &str) -> Result<u16, String> {
+    match parse_decimal(word) {
+        Ok(port) => {
+            u16::try_from(port).map_err(|_| format!("\"{word}\" is not between 0 and {}", u16::MAX))
+        }
+        Err(problem) if word.starts_with(|first: char| first.is_ascii_digit()) => Err(problem),
+        Err(_) => parse_service(word),
+    }
+}
+
+fn parse_service(word: &str) -> Result<u16, String> {
+    SERVICES
+        .iter()
+        .find(|(name, _)| name == word)
+        .map(|(_, port)| *port)
+        .ok_or_else(|| format!("\"{word}\" is neither a port nor a service of /etc/services"))
+}
+
 /// `port`, `first:last`, `first:` or `:last`.
-pub fn parse_ports(word: &str) -> Result<(u16, u16), String> {
+pub fn parse_ports(
+    word: &str,
+    parse_port: fn(&str) -> Result<u16, String>,
+) -> Result<(u16, u16), String> {
     let Some((first, last)) = word.split_once(':') else {
         let port = parse_port(word)?;
         return Ok((port, port));
@@ -147,14 +172,15 @@ fn read_database<T: Copy>(path: &str, number: impl Fn(&str) -> Option<T>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_number, parse_port, parse_ports, parse_protocol};
+    use super::{parse_decimal_port, parse_number, parse_port, parse_ports, parse_protocol};
 
     #[test]
     fn numbers_are_in_c_notation() {
         assert_eq!(parse_number("10", 0, 99), Ok(10));
         assert_eq!(parse_number("0x1F", 0, 99), Ok(31));
         assert_eq!(parse_number("017", 0, 99), Ok(15));
-        for bad in ["", "-1", "+1", "1x", "0x", "08", " "] {
+        assert_eq!(parse_number(" +5", 0, 99), Ok(5));
+        for bad in ["", "-1", "+-1", "++1", "1x", "0x", "08", " "] {
             assert!(parse_number(bad, 0, 99).is_err(), "{bad}");
         }
         assert!(parse_number("100", 0, 99).is_err());
@@ -162,12 +188,22 @@ mod tests {
 
     #[test]
     fn a_port_range_may_be_open_but_not_backwards() {
+        let parse_ports = |word| parse_ports(word, parse_port);
         assert_eq!(parse_ports("80"), Ok((80, 80)));
         assert_eq!(parse_ports("80:90"), Ok((80, 90)));
         assert_eq!(parse_ports(":90"), Ok((0, 90)));
         assert_eq!(parse_ports("80:"), Ok((80, 65535)));
         assert!(parse_ports("90:80").is_err());
         assert!(parse_port("65536").is_err());
+    }
+
+    #[test]
+    fn only_some_ports_are_in_c_notation() {
+        assert_eq!(parse_port("010"), Ok(8));
+        assert_eq!(parse_decimal_port("010"), Ok(10));
+        assert_eq!(parse_port("0x10"), Ok(16));
+        assert!(parse_decimal_port("0x10").is_err());
+        assert!(parse_decimal_port("65536").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A restore file to its tables.
 
 use super::error::{RuleError, show, suggestion};
-use super::numbers::parse_number;
+use super::numbers::parse_decimal;
 use super::rule::Draft;
 use super::table::{TABLES, Table, parse_verdict};
 use super::words;
@@ -184,7 +184,7 @@ fn parse_counters(text: &[u8]) -> Option<Counters> {
     let text = std::str::from_utf8(text).ok()?;
     let (packets, bytes) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(':')?;
     Some(Counters {
-        packets: parse_number(packets, 0, u64::MAX).ok()?,
-        bytes: parse_number(bytes, 0, u64::MAX).ok()?,
+        packets: parse_decimal(packets).ok()?,
+        bytes: parse_decimal(bytes).ok()?,
     })
 }

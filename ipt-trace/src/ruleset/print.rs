@@ -121,9 +121,12 @@ fn print_selectors(entry: EntryRef<'_>, out: &mut Vec<u8>) {
         ('o', layout.outiface, layout.outiface_mask, inverse::VIA_OUT),
     ] {
         let name = until_zero(entry.field(name, INTERFACE));
-        if !name.is_empty() {
+        let mask = entry.field(mask, INTERFACE);
+        // Like iptables-save, leave out "+", which any interface is; but "! -i +" is none.
+        let compared = mask[0] != 0 || (invflags & bit != 0 && !name.is_empty());
+        if compared {
             let _ = write!(out, "{} -{letter} ", not(bit));
-            print_interface(name, entry.field(mask, INTERFACE), out);
+            print_interface(name, mask, out);
         }
     }
     let protocol = entry.protocol();

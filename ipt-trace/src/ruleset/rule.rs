@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::address::{self, Address};
 use super::error::{show, suggestion};
 use super::extension::{self, Context, Extension, Role};
-use super::numbers::{self, parse_number};
+use super::numbers;
 use super::option::{self, Base, Found};
 use super::table::{ChainId, Jump, Table, parse_verdict};
 use crate::kernel::Family;
@@ -157,7 +157,7 @@ impl Draft {
                 let loaded = &self.matches[index];
                 let name = loaded.extension.options[option].name;
                 let count = loaded.extension.options[option].value.words();
-                let (invert, values) = extension_values(name, count, joined, invert, reader)?;
+                let values = extension_values(name, count, joined, reader)?;
                 let context = self.context();
                 let Loaded {
                     extension,
@@ -180,7 +180,7 @@ impl Draft {
                 };
                 let name = extension.options[option].name;
                 let count = extension.options[option].value.words();
-                let (invert, values) = extension_values(name, count, joined, invert, reader)?;
+                let values = extension_values(name, count, joined, reader)?;
                 let end = *data + extension.size;
                 let data = &mut self.target_bytes[*data..end];
                 extension.parse_option(option, invert, &values[..count], context, given, data)
@@ -234,13 +234,11 @@ impl Draft {
         reader: &mut Reader<'w, '_>,
     ) -> Result<(), String> {
         let name = base.name();
-        let mut invert = invert;
         let mut value = b"".as_slice();
         if base.takes_value() {
             value = reader.value("", name, joined)?;
             if value == b"!" && base.may_be_inverted() && !invert {
-                invert = true;
-                value = reader.value("", name, None)?;
+                return Err(format!("\"!\" stands before {name}, not behind it"));
             }
         }
         if invert && !base.may_be_inverted() {
@@ -272,7 +270,7 @@ impl Draft {
                     Some(comma) => (&value[..comma], &value[comma + 1..]),
                     None => (value, reader.value("", name, None)?),
                 };
-                let number = |word| parse_number(text(name, word)?, 0, u64::MAX);
+                let number = |word| numbers::parse_decimal(text(name, word)?);
                 self.set_counters(Counters {
                     packets: number(packets)?,
                     bytes: number(bytes)?,
@@ -503,13 +501,13 @@ impl Draft {
             let end = loaded.data + loaded.extension.size;
             let data = &mut self.entry[loaded.data..end];
             check_place(loaded.extension, table, context)?;
-            loaded.extension.finish(loaded.given, data)?;
+            loaded.extension.finish(loaded.given, context, data)?;
         }
         if let Some(loaded) = &self.target {
             let end = loaded.data + loaded.extension.size;
             let data = &mut self.target_bytes[loaded.data..end];
             check_place(loaded.extension, table, context)?;
-            loaded.extension.finish(loaded.given, data)?;
+            loaded.extension.finish(loaded.given, context, data)?;
             if loaded.extension.hooks != 0 {
                 table.hook_limits.push(super::table::HookLimit {
                     chain,
@@ -523,28 +521,22 @@ impl Draft {
     }
 }
 
-/// The words of an extension's option. A `!` may also stand before its first word.
+/// The words of an extension's option.
 fn extension_values<'w>(
     name: &str,
     count: usize,
     joined: Option<&'w [u8]>,
-    invert: bool,
     reader: &mut Reader<'w, '_>,
-) -> Result<(bool, [&'w [u8]; 2]), String> {
+) -> Result<[&'w [u8]; 2], String> {
     let mut values = [b"".as_slice(); 2];
-    let mut invert = invert;
     let mut joined = joined;
     if joined.is_some() && count == 0 {
         return Err(format!("--{name} takes no value"));
     }
     for value in &mut values[..count] {
         *value = reader.value("--", name, joined.take())?;
-        if *value == b"!" && !invert {
-            invert = true;
-            *value = reader.value("--", name, None)?;
-        }
     }
-    Ok((invert, values))
+    Ok(values)
 }
 
 fn text<'w>(option: &str, word: &'w [u8]) -> Result<&'w str, String> {

@@ -149,6 +149,12 @@ impl Table {
         if name.is_empty() || name.contains(&0) {
             return Err("a chain needs a name".to_owned());
         }
+        if parse_verdict(name).is_some() {
+            return Err(format!(
+                "a chain cannot be called \"{}\" like a verdict",
+                super::error::show(name)
+            ));
+        }
         if self.find(name).is_some() {
             return Err(format!(
                 "chain \"{}\" is declared twice",

@@ -31,8 +31,10 @@ pub fn ensure() -> Result<()> {
             "install the source of core: rustup component add rust-src",
             || process::read_at_most(&mut command, RUSTUP_LIMIT),
         );
-        if added.is_ok() && is_complete(&place) {
-            return Ok(());
+        match added {
+            Ok(_) if is_complete(&place) => return Ok(()),
+            Ok(_) => ui::note("rustup says it is there, and it is not: trying Debian's package"),
+            Err(_) => ui::note("rustup cannot fetch it: trying Debian's package"),
         }
     }
     let version = rustc_version()?;

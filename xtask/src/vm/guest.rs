@@ -140,7 +140,9 @@ impl Guest {
 
 /// The script that sets the command's environment.
 fn environment(kernel: Kernel) -> String {
-    format!("export PATH=/bin HOME=/root TERM=dumb IPT_TRACE_VM=1 IPT_TRACE_KERNEL={kernel}\n")
+    format!(
+        "export PATH=/bin HOME=/root TERM=dumb IPT_TRACE=/bin/ipt-trace IPT_TRACE_VM=1 IPT_TRACE_KERNEL={kernel}\n"
+    )
 }
 
 /// The script for a command line: one word is a script by itself, several are a program and its arguments.

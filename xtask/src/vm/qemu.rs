@@ -72,10 +72,15 @@ pub fn boot(
         None if in_time => End::Died,
         None => End::Hung,
     };
-    match (&end, out) {
-        (End::Exited(_), Some(out)) => run.bring_out(out)?,
-        (End::Exited(_), None) => {}
-        (end, _) => report(kernel, end, machine, &run.console()),
+    let console = run.console();
+    match &end {
+        End::Exited(_) => {
+            if let Some(out) = out {
+                run.bring_out(out)?;
+            }
+            report_warnings(kernel, &console);
+        }
+        end => report(kernel, end, machine, &console),
     }
     Ok(Outcome {
         end,
@@ -102,6 +107,28 @@ fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {
         "{bad}kernel {kernel} {what}{bad:#}; the end of its console:\n{console}",
         bad = ui::BAD
     );
+}
+
+/// A command that ends well may still have upset the kernel.
+fn report_warnings(kernel: Kernel, console: &str) {
+    let lines: Vec<&str> = console.lines().collect();
+    let first = lines.iter().position(|line| {
+        ["WARNING: ", "BUG: "]
+            .iter()
+            .any(|word| line.contains(word))
+    });
+    if let Some(first) = first {
+        let shown = lines[first..]
+            .iter()
+            .take(CONSOLE_TAIL)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\n");
+        anstream::eprintln!(
+            "{warn}kernel {kernel} warned on its console:{warn:#}\n{shown}",
+            warn = ui::WARN
+        );
+    }
 }
 
 /// The files of one run, gone when it is.

@@ -1,7 +1,7 @@
 //! `-m addrtype`, revision 1: `struct xt_addrtype_info_v1`
 //! (include/uapi/linux/netfilter/xt_addrtype.h).
 
-use super::{Bits, Extension, Opt, Shown, Value};
+use super::{Bits, Context, Extension, Opt, Shown, Value};
 
 const FLAGS: usize = 4;
 
@@ -45,7 +45,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     ..Extension::a_match("addrtype")
 }];
 
-fn finish(given: u64, _: &mut [u8]) -> Result<(), String> {
+fn finish(given: u64, _: Context, _: &mut [u8]) -> Result<(), String> {
     const EITHER_TYPE: u64 = 0b11;
     if given & EITHER_TYPE == 0 {
         return Err("needs --src-type or --dst-type".to_owned());

@@ -61,7 +61,7 @@ const fn address(name: &'static str, index: usize) -> Opt {
 
 /// One of the four ports, with the end of its range.
 const fn port(name: &'static str, index: usize) -> Opt {
-    let value = Value::Ports {
+    let value = Value::DecimalPorts {
         at: 138 + 2 * index,
         last_at: 154 + 2 * index,
     };
@@ -132,7 +132,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
             )
             .given(Bits::u16(MATCH_FLAGS, FLAG_DIRECTION)),
         ],
-        finish: Some(|given, _| match given {
+        finish: Some(|given, _, _| match given {
             0 => Err("needs an option such as --ctstate".into()),
             _ => Ok(()),
         }),

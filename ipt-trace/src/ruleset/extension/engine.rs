@@ -80,12 +80,15 @@ impl Value {
             Self::Fixed(parts) => parts.iter().map(|(at, bytes)| (*at, bytes.len())).collect(),
             Self::U8 { at, .. } => vec![(*at, 1)],
             Self::U32 { at, .. } => vec![(*at, 4)],
-            Self::Ports { at, last_at } => vec![(*at, 2), (*last_at, 2)],
-            Self::Range32 { at, last_at: more }
-            | Self::Ipv4 { at, mask_at: more }
-            | Self::Mark { at, mask_at: more } => vec![(*at, 4), (*more, 4)],
+            Self::Ports { at, last_at } | Self::DecimalPorts { at, last_at } => {
+                vec![(*at, 2), (*last_at, 2)]
+            }
+            Self::Ipv4 { at, mask_at } => vec![(*at, 16), (*mask_at, 16)],
+            Self::Range32 { at, last_at: more } | Self::Mark { at, mask_at: more } => {
+                vec![(*at, 4), (*more, 4)]
+            }
             Self::Set { field, .. } => vec![(field.at, field.width)],
-            Self::Text { at, len } => vec![(*at, *len)],
+            Self::Text { at, len, .. } => vec![(*at, *len)],
             Self::Custom { span, .. } => vec![*span],
         }
     }
@@ -109,9 +112,12 @@ impl Value {
                 put(data, *at, &number.to_ne_bytes());
             }
             Self::Ports { at, last_at } => {
-                let (first, last) = numbers::parse_ports(words[0])?;
-                put(data, *at, &first.to_ne_bytes());
-                put(data, *last_at, &last.to_ne_bytes());
+                let ports = numbers::parse_ports(words[0], numbers::parse_port)?;
+                put_range(data, *at, *last_at, ports);
+            }
+            Self::DecimalPorts { at, last_at } => {
+                let ports = numbers::parse_ports(words[0], numbers::parse_decimal_port)?;
+                put_range(data, *at, *last_at, ports);
             }
             Self::Range32 { at, last_at } => {
                 let (first, last) = parse_range(words[0])?;
@@ -119,7 +125,7 @@ impl Value {
                 put(data, *last_at, &last.to_ne_bytes());
             }
             Self::Ipv4 { at, mask_at } => {
-                let (address, mask) = address::parse_ipv4(words[0])?;
+                let (address, mask) = address::parse_ipv4_host(words[0])?;
                 put(data, *at, &address);
                 put(data, *mask_at, &mask);
             }
@@ -142,10 +148,12 @@ impl Value {
             Self::Nothing | Self::Fixed(_) => Ok(()),
             Self::U8 { at, .. } => write!(out, " {}", data[*at]),
             Self::U32 { at, .. } => write!(out, " {}", get_u32(data, *at)),
-            Self::Ports { at, last_at } => match (get_u16(data, *at), get_u16(data, *last_at)) {
-                (first, last) if first == last => write!(out, " {first}"),
-                (first, last) => write!(out, " {first}:{last}"),
-            },
+            Self::Ports { at, last_at } | Self::DecimalPorts { at, last_at } => {
+                match (get_u16(data, *at), get_u16(data, *last_at)) {
+                    (first, last) if first == last => write!(out, " {first}"),
+                    (first, last) => write!(out, " {first}:{last}"),
+                }
+            }
             Self::Range32 { at, last_at } => match (get_u32(data, *at), get_u32(data, *last_at)) {
                 (first, last) if first == last => write!(out, " {first}"),
                 (first, last) => write!(out, " {first}:{last}"),
@@ -167,7 +175,7 @@ impl Value {
                 print_set(field.get(data), names, out);
                 Ok(())
             }
-            Self::Text { at, len } => {
+            Self::Text { at, len, .. } => {
                 write_quoted(until_zero(&data[*at..at + len]), out);
                 Ok(())
             }
@@ -177,6 +185,11 @@ impl Value {
             }
         };
     }
+}
+
+fn put_range(data: &mut [u8], at: usize, last_at: usize, (first, last): (u16, u16)) {
+    put(data, at, &first.to_ne_bytes());
+    put(data, last_at, &last.to_ne_bytes());
 }
 
 /// The bytes before the first zero.
@@ -289,8 +302,13 @@ impl Extension {
             (true, Some(bits)) => bits.set(data, bits.mask),
             (true, None) => return Err(complain("\"!\" cannot stand before it".to_owned())),
         }
-        if let Value::Text { at, len } = option.value {
-            return parse_text(words[0], &mut data[at..at + len]).map_err(complain);
+        if let Value::Text { at, len, min } = option.value {
+            return parse_text(words[0], min, &mut data[at..at + len]).map_err(complain);
+        }
+        if !invert && option.inverted.is_some() && words.contains(&b"!".as_slice()) {
+            return Err(complain(
+                "\"!\" stands before an option, not behind it".to_owned(),
+            ));
         }
         let mut texts = [""; 2];
         for (text, word) in texts.iter_mut().zip(words) {
@@ -321,7 +339,7 @@ impl Extension {
     }
 
     /// Checks what can only be checked when all options are there.
-    pub fn finish(&self, given: u64, data: &mut [u8]) -> Result<(), String> {
+    pub fn finish(&self, given: u64, context: Context, data: &mut [u8]) -> Result<(), String> {
         for (index, option) in self.options.iter().enumerate() {
             if option.required && given & 1 << index == 0 {
                 return Err(format!("{} needs --{}", self.name, option.name));
@@ -329,7 +347,7 @@ impl Extension {
         }
         match self.finish {
             Some(finish) => {
-                finish(given, data).map_err(|problem| format!("{}: {problem}", self.name))
+                finish(given, context, data).map_err(|problem| format!("{}: {problem}", self.name))
             }
             None => Ok(()),
         }
@@ -384,7 +402,10 @@ impl Extension {
 }
 
 /// Copies text into a zero-terminated field.
-fn parse_text(word: &[u8], field: &mut [u8]) -> Result<(), String> {
+fn parse_text(word: &[u8], min: usize, field: &mut [u8]) -> Result<(), String> {
+    if word.len() < min {
+        return Err("its value is empty".to_owned());
+    }
     if word.contains(&0) {
         return Err("its value has a zero byte".to_owned());
     }

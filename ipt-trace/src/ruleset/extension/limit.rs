@@ -44,8 +44,24 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
             Shown::Changed,
         ),
     ],
+    finish: Some(finish),
     ..Extension::a_match("limit")
 }];
+
+/// What the kernel refuses with ERANGE: it multiplies in 32 bits, and wants more than one packet's
+/// worth from a burst.
+fn finish(_: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
+    let (average, burst) = (get_u32(data, 0), get_u32(data, 4));
+    if burst == 0 {
+        return Err("--limit-burst must be at least 1".to_owned());
+    }
+    if average.wrapping_mul(burst) < average {
+        return Err(format!(
+            "a burst of {burst} packets takes longer at this rate than the kernel can count"
+        ));
+    }
+    Ok(())
+}
 
 /// `rate[/second|minute|hour|day]`, units abbreviated at will.
 fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {

@@ -18,7 +18,15 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     size: 32,
     initial: &[(LEVEL, &[DEFAULT_LEVEL])],
     options: &[
-        Opt::new("log-prefix", Value::Text { at: 2, len: 30 }, Shown::Changed),
+        Opt::new(
+            "log-prefix",
+            Value::Text {
+                at: 2,
+                len: 30,
+                min: 1,
+            },
+            Shown::Changed,
+        ),
         Opt::new(
             "log-level",
             Value::Custom {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::super::numbers::parse_number;
 use super::engine::{get_u32, parse_mark, put};
-use super::{Bits, Extension, Opt, Parse, Shown, Value};
+use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
 
 /// A value and a mask at offsets 0 and 4: in all three structs.
 const MARK: Value = Value::Mark { at: 0, mask_at: 4 };
@@ -133,7 +133,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
             OR_MARK,
             XOR_MARK,
         ],
-        finish: Some(|given, _| match given {
+        finish: Some(|given, _, _| match given {
             0 => Err("needs --set-mark, --set-xmark, --and-mark, --or-mark or --xor-mark".into()),
             _ => Ok(()),
         }),
@@ -179,7 +179,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     },
 ];
 
-fn finish_connmark(given: u64, _: &mut [u8]) -> Result<(), String> {
+fn finish_connmark(given: u64, _: Context, _: &mut [u8]) -> Result<(), String> {
     /// The operations are the first seven options, then nfmask, ctmask, mask.
     const OPERATIONS: u64 = 0b111_1111;
     const EITHER_MASK: u64 = 0b11 << 7;

@@ -255,7 +255,7 @@ pub enum Value {
         /// Offset of the last.
         last_at: usize,
     },
-    /// An IPv4 address, perhaps with a mask, without its /32.
+    /// An IPv4 address, perhaps with a mask: two `union nf_inet_addr`. Printed without a /32.
     Ipv4 {
         /// Offset of the address.
         at: usize,
@@ -264,6 +264,13 @@ pub enum Value {
     },
     /// A port, or `first:last`, by number or service name: two u16.
     Ports {
+        /// Offset of the first.
+        at: usize,
+        /// Offset of the last.
+        last_at: usize,
+    },
+    /// The same, but a number is decimal even with a zero before it.
+    DecimalPorts {
         /// Offset of the first.
         at: usize,
         /// Offset of the last.
@@ -290,6 +297,8 @@ pub enum Value {
         at: usize,
         /// Bytes of the field, the closing zero included.
         len: usize,
+        /// The least that must be written.
+        min: usize,
     },
     /// Anything else.
     Custom {
@@ -308,7 +317,7 @@ pub enum Value {
 pub type Parse = fn(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String>;
 
 /// Looks at the struct when all options are there; bit N of `given` says whether option N was.
-pub type Finish = fn(given: u64, data: &mut [u8]) -> Result<(), String>;
+pub type Finish = fn(given: u64, context: Context, data: &mut [u8]) -> Result<(), String>;
 
 /// What an option may need to know of the rule that it stands in, as read so far.
 #[derive(Clone, Copy, Debug)]

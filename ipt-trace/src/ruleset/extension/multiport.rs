@@ -50,7 +50,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     ..Extension::a_match("multiport")
 }];
 
-fn finish(given: u64, _: &mut [u8]) -> Result<(), String> {
+fn finish(given: u64, _: Context, _: &mut [u8]) -> Result<(), String> {
     if given == 0 {
         return Err("needs --sports, --dports or --ports".to_owned());
     }

@@ -237,7 +237,11 @@ fn parse_base(word: &str, layout: &Layout, data: &mut [u8]) -> Result<(), String
     let Some(at) = layout.base_port else {
         return Err("only DNAT may shift a port range with \"/\"".to_owned());
     };
-    put(data, at, &parse_port(word)?.to_be_bytes());
+    let base = match parse_port(word)? {
+        0 => return Err("a port range cannot be shifted to port 0".to_owned()),
+        base => base,
+    };
+    put(data, at, &base.to_be_bytes());
     set_flag(layout, data, PROTO_OFFSET);
     Ok(())
 }

@@ -8,6 +8,9 @@ use crate::kernel::Family;
 const PORT_UNREACHABLE: u32 = 3;
 const TCP_RESET: u32 = 7;
 
+/// `IPPROTO_TCP`.
+const TCP: u8 = 6;
+
 /// What it may answer with: name, other name, number; in the kernel's order.
 const ANSWERS: &[(&str, &str, u32)] = &[
     ("icmp-net-unreachable", "net-unreach", 0),
@@ -39,11 +42,19 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
         },
         Shown::Always,
     )],
+    finish: Some(finish),
     ..Extension::a_target("REJECT")
 }];
 
+fn finish(_: u64, context: Context, data: &mut [u8]) -> Result<(), String> {
+    if get_u32(data, 0) == TCP_RESET && (context.protocol != TCP || context.protocol_inverted) {
+        return Err("tcp-reset needs \"-p tcp\"".to_owned());
+    }
+    Ok(())
+}
+
 /// As in iptables, the start of a name is enough, and the first that fits is taken.
-fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
+fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
     let begins = |name: &str| {
         !word.is_empty()
@@ -59,9 +70,6 @@ fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String
         let hint = super::super::error::suggestion(word, names);
         return Err(format!("unknown answer \"{word}\"{hint}"));
     };
-    if *number == TCP_RESET && (context.protocol != 6 || context.protocol_inverted) {
-        return Err("tcp-reset needs \"-p tcp\" before it".to_owned());
-    }
     put(data, 0, &number.to_ne_bytes());
     Ok(())
 }

@@ -109,7 +109,7 @@ fn parse_every(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String
     Ok(())
 }
 
-fn finish(given: u64, data: &mut [u8]) -> Result<(), String> {
+fn finish(given: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
     let nth_given = given & (GIVEN_EVERY | GIVEN_PACKET);
     if given & GIVEN_PROBABILITY != 0 && nth_given != 0 {
         return Err("--probability cannot stand beside --every and --packet".to_owned());

@@ -1,0 +1,94 @@
+//! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
+
+mod counters;
+mod failures;
+mod lines;
+mod race;
+mod rulesets;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use ipt_trace::kernel::{Family, Tables};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use support::{isolated, oracle};
+
+/// A test's name and what it does.
+type Test = (&'static str, fn());
+
+/// The oracle's version whose judgement of single lines the tests know.
+const ORACLE: &str = "1.8.9";
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let missing = what_is_missing();
+    let other_oracle = missing.clone().or_else(|| {
+        let version = oracle::version().unwrap_or_default();
+        (version != ORACLE).then(|| {
+            format!("iptables-legacy is version {version}, and differs in details from {ORACLE}")
+        })
+    });
+    if let (Some(reason), false) = (&other_oracle, args.list) {
+        eprintln!("skipping tests: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 5] = [
+        (rulesets::TESTS, &missing),
+        (lines::TESTS, &other_oracle),
+        (failures::TESTS, &missing),
+        (counters::TESTS, &missing),
+        (race::TESTS, &missing),
+    ];
+    let trials = groups
+        .into_iter()
+        .flat_map(|(tests, missing)| tests.iter().map(|test| trial(*test, missing.clone())))
+        .collect();
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// A test that is ignored if something is missing, with the reason.
+fn trial((name, run): Test, missing: Option<String>) -> Trial {
+    let skipped = missing.is_some();
+    let runner = move || match missing {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => on_a_thread(name, run),
+    };
+    Trial::ignorable_test(name, runner).with_ignored_flag(skipped)
+}
+
+/// Runs a test on a thread of its name, which a panic's message then shows, in namespaces.
+fn on_a_thread(name: &str, run: fn()) -> Result<Completion, Failed> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    let result = thread.spawn(move || isolated(run))?.join();
+    match result {
+        Ok(()) => Ok(Completion::Completed),
+        Err(panic) => Err(match panic.downcast::<String>() {
+            Ok(message) => Failed::from(*message),
+            Err(panic) => match panic.downcast::<&str>() {
+                Ok(message) => Failed::from(*message),
+                Err(_) => Failed::without_message(),
+            },
+        }),
+    }
+}
+
+/// Why nothing can be tested here.
+fn what_is_missing() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("network namespaces need root".to_owned());
+    }
+    let entered = std::thread::spawn(|| {
+        support::namespace::enter().map_err(|errno| format!("no namespaces: {}", errno.desc()))?;
+        Tables::open(Family::Ipv4)
+            .and_then(|tables| tables.info("filter"))
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
+    match entered.join() {
+        Ok(Ok(())) => oracle::version()
+            .is_none()
+            .then(|| "iptables-legacy-restore is not installed".to_owned()),
+        Ok(Err(reason)) => Some(reason),
+        Err(_) => Some("the look at this kernel's tables panicked".to_owned()),
+    }
+}

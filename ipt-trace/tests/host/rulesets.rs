@@ -1,0 +1,70 @@
+//! Rulesets of real kinds give the same kernel bytes and the same saved text as iptables-legacy.
+
+use ipt_trace::kernel::Family;
+use ipt_trace::ruleset::extension::{self, Role};
+
+use crate::support::{
+    Feed as _, assert_same, assert_same_text, ipt_trace, isolated, kernel_tables, oracle, restore,
+    save, without_comments,
+};
+
+pub const TESTS: &[super::Test] = &[
+    ("rulesets::nat_gateway", || as_the_oracle(NAT_GATEWAY)),
+    ("rulesets::docker_host", || as_the_oracle(DOCKER_HOST)),
+    ("rulesets::host_firewall", || as_the_oracle(HOST_FIREWALL)),
+    ("rulesets::every_option", || as_the_oracle(EVERY_OPTION)),
+    ("rulesets::services", || as_the_oracle(&services())),
+    ("rulesets::no_option_is_left_out", no_option_is_left_out),
+];
+
+pub const NAT_GATEWAY: &str = include_str!("../rulesets/nat-gateway.rules");
+const DOCKER_HOST: &str = include_str!("../rulesets/docker-host.rules");
+const HOST_FIREWALL: &str = include_str!("../rulesets/host-firewall.rules");
+const EVERY_OPTION: &str = include_str!("../rulesets/every-option.rules");
+
+fn services() -> String {
+    let run = ipt_trace(["generate", "services", "500"]).finish();
+    run.expect_success().stdout
+}
+
+fn as_the_oracle(rules: &str) {
+    let (theirs, their_text) = isolated(|| {
+        oracle::restore(rules).expect_success();
+        (kernel_tables(), without_comments(&oracle::save()))
+    });
+    restore(rules).expect_success();
+    let ours = kernel_tables();
+    assert_same(&ours, &theirs);
+    assert_same_text(
+        &without_comments(&oracle::save()),
+        &their_text,
+        "iptables-legacy-save",
+    );
+    let saved = save();
+    assert_same_text(&without_comments(&saved), &their_text, "ipt-trace save");
+    restore(&saved).expect_success();
+    assert_same(&kernel_tables(), &ours);
+    assert_same_text(
+        &without_comments(&save()),
+        &without_comments(&saved),
+        "ipt-trace save after restoring it",
+    );
+}
+
+/// The ruleset that has every option is only worth its name if it has.
+fn no_option_is_left_out() {
+    let words: Vec<&str> = EVERY_OPTION.split_ascii_whitespace().collect();
+    for role in [Role::Match, Role::Target] {
+        for name in extension::names(role, Family::Ipv4) {
+            assert!(words.contains(&name), "no {name} in every-option.rules");
+            let extension =
+                extension::find(role, name.as_bytes(), Family::Ipv4).expect("it has a name");
+            for option in extension.options {
+                let found = option
+                    .names()
+                    .any(|name| words.contains(&format!("--{name}").as_str()));
+                assert!(found, "no {name} --{} in every-option.rules", option.name);
+            }
+        }
+    }
+}
