@@ -18,7 +18,7 @@ use super::{
     misses,
     own::Own,
     recording::{Point, PointState, Tier},
-    symbols::{SymbolError, Symbols},
+    symbols::{self, SymbolError, Symbols},
     table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
     tracefs,
 };
@@ -282,16 +282,19 @@ impl Attacher {
             Ok(target) => target,
             Err(state) => return (as_listed, state),
         };
-        let state = if row.program == "bh_enable" && !self.knows_addresses() {
-            PointState::Failed(SymbolError::Hidden.to_string())
-        } else {
-            self.state(|this| this.kprobe(row.program, &target))
+        let state = match self.addresses_missing() {
+            Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
+            _ => self.state(|this| this.kprobe(row.program, &target)),
         };
         (format!("{kind}:{target}"), state)
     }
 
-    fn knows_addresses(&self) -> bool {
-        matches!(self.symbols, Some(Ok(_)))
+    /// Why addresses are not known, if they are not.
+    fn addresses_missing(&self) -> Option<String> {
+        match self.symbols.as_ref()? {
+            Ok(symbols) => symbols.are_hidden().then(|| symbols::HIDDEN.to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
     fn event(
@@ -393,7 +396,7 @@ fn find(
         module.map_or_else(|| name.to_owned(), |module| format!("{module}:{name}"))
     };
     let Some(Ok(symbols)) = symbols else {
-        // Without addresses the kernel may still know the name.
+        // Where symbols cannot be read, the kernel may still know the name.
         return match (function.module, function.names) {
             (Some(module), _) if !Path::new("/sys/module").join(module).exists() => {
                 Err(not_loaded(module))

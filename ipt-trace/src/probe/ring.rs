@@ -1,7 +1,7 @@
 //! The thread that the probes live on: it attaches, reads the ring, detaches.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::AsFd,
     sync::mpsc,
     time::{Duration, Instant},
@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     attach::{self, Attached},
     recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
-    symbols::Symbols,
+    symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
 };
@@ -341,30 +341,28 @@ fn lost(attached: &Attached) -> u64 {
 
 /// Names the code and the locks that the records point to, as far as they have names.
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
-    let mut names = BTreeMap::new();
-    let addresses = records
+    let addresses: BTreeSet<u64> = records
         .iter()
-        .filter(|record| holds_address(record.site))
-        .map(|record| record.a);
-    let mut symbols = symbols;
-    for address in addresses.filter(|&address| address != 0) {
-        if symbols.is_none() {
-            match Symbols::read() {
-                Ok(read) => symbols = Some(read),
-                Err(error) => {
-                    log::warn!("code addresses stay unnamed: {error}");
-                    return names;
-                }
-            }
-        }
-        if let Some(name) = symbols
-            .as_ref()
-            .and_then(|symbols| symbols.name_of(address))
-        {
-            names.insert(address, name);
-        }
+        .filter(|record| record.a != 0 && holds_address(record.site))
+        .map(|record| record.a)
+        .collect();
+    if addresses.is_empty() {
+        return BTreeMap::new();
     }
-    names
+    let symbols = match symbols.map_or_else(Symbols::read, Ok) {
+        Ok(symbols) => symbols,
+        Err(error) => {
+            log::warn!("addresses stay without names: {error}");
+            return BTreeMap::new();
+        }
+    };
+    if symbols.are_hidden() {
+        log::warn!("addresses stay without names: {}", symbols::HIDDEN);
+    }
+    addresses
+        .into_iter()
+        .filter_map(|address| Some((address, symbols.name_of(address)?)))
+        .collect()
 }
 
 /// Whether a record's first word is the address of code or of a lock.

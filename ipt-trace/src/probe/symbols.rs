@@ -23,13 +23,11 @@ pub enum SymbolError {
         /// What it says.
         text: String,
     },
-    /// Every address is shown as zero.
-    #[error(
-        "the kernel hides its addresses; set kernel.kptr_restrict to 0 or 1 and run with \
-         CAP_SYSLOG"
-    )]
-    Hidden,
 }
+
+/// What to say where addresses are needed and [`Symbols::are_hidden`].
+pub const HIDDEN: &str =
+    "the kernel hides its addresses; set kernel.kptr_restrict to 0 or 1 and run with CAP_SYSLOG";
 
 /// One function or object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +44,7 @@ pub struct Symbol<'a> {
 #[derive(Debug)]
 pub struct Symbols {
     text: String,
+    hidden: bool,
     entries: Vec<Entry>,
 }
 
@@ -85,8 +84,9 @@ impl Symbols {
             };
             let address = u64::from_str_radix(address, 16).map_err(|_| unexpected())?;
             any_address |= address != 0;
-            // Low addresses are offsets into per-CPU memory.
-            if address >> 63 == 0 {
+            let is_function = matches!(kind, "t" | "T" | "w" | "W");
+            // Low addresses are offsets into per-CPU memory, or hidden and all zero.
+            if address >> 63 == 0 && !(is_function && address == 0) {
                 continue;
             }
             let module = words
@@ -99,16 +99,23 @@ impl Symbols {
             };
             entries.push(Entry {
                 address,
-                is_function: matches!(kind, "t" | "T" | "w" | "W"),
+                is_function,
                 name,
                 module,
             });
         }
-        if !any_address {
-            return Err(SymbolError::Hidden);
-        }
         entries.sort_by_key(|entry: &Entry| entry.address);
-        Ok(Self { text, entries })
+        Ok(Self {
+            text,
+            hidden: !any_address,
+            entries,
+        })
+    }
+
+    /// Whether the kernel shows every address as zero: then names can be looked up, and nothing
+    /// else.
+    pub const fn are_hidden(&self) -> bool {
+        self.hidden
     }
 
     fn word(&self, (start, length): Range) -> &str {
@@ -258,9 +265,19 @@ ffffffffc0200100 t cleanup_entry\t[ip6_tables]
     }
 
     #[test]
-    fn hidden_addresses_and_strange_lines_are_told_apart() {
-        let hidden = Symbols::parse("0000000000000000 T _stext\n".to_owned());
-        assert!(matches!(hidden, Err(SymbolError::Hidden)));
+    fn names_are_found_where_addresses_are_hidden() {
+        let text = "0000000000000000 T _stext\n0000000000000000 t xt_replace_table\t[x_tables]\n";
+        let hidden = Symbols::parse(text.to_owned()).unwrap();
+        assert!(hidden.are_hidden() && !symbols().are_hidden());
+        let [swap] = hidden.find(Some("x_tables"), "xt_replace_table")[..] else {
+            panic!("not exactly one");
+        };
+        assert_eq!(hidden.end_of(&swap), None);
+        assert_eq!(hidden.name_of(0xffff_ffff_8100_0000), None);
+    }
+
+    #[test]
+    fn a_strange_line_is_named() {
         let strange = Symbols::parse("ffffffff81000000 T _stext\nnonsense\n".to_owned());
         assert!(matches!(strange, Err(SymbolError::Line { line: 2, .. })));
     }

@@ -28,7 +28,8 @@ pub fn find_or_mount() -> Result<PathBuf, String> {
     let place = PathBuf::from(PLACES[0]);
     mount_privately(&place).map_err(|error| {
         format!(
-            "tracefs is not mounted and cannot be mounted at {}: {error}",
+            "tracefs is not mounted and cannot be mounted ({error}); mount it at {} or run with the \
+             machine's own CAP_SYS_ADMIN",
             place.display()
         )
     })?;
