@@ -34,10 +34,13 @@ pub const fn is_blank(byte: u8) -> bool {
 /// Which bytes end a word that is not quoted: a look-up, since every byte of the input is asked.
 const ENDS_WORD: [bool; 256] = {
     let mut ends = [false; 256];
-    ends[b' ' as usize] = true;
-    ends[b'\t' as usize] = true;
-    ends[b'\r' as usize] = true;
-    ends[b'"' as usize] = true;
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
+        let blank = is_blank(byte as u8);
+        ends[byte] = blank || byte == b'"' as usize;
+        byte += 1;
+    }
     ends
 };
 
