@@ -43,8 +43,12 @@ fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = word.split('.');
     for (octet, part) in octets.iter_mut().zip(&mut parts) {
-        let number = parse_number(part, 0, u64::from(u8::MAX)).ok()?;
-        *octet = u8::try_from(number).ok()?;
+        // Nearly all are plain, and there are many.
+        let plain = !part.starts_with('0') || part == "0";
+        *octet = match part.parse() {
+            Ok(octet) if plain => octet,
+            _ => u8::try_from(parse_number(part, 0, u64::from(u8::MAX)).ok()?).ok()?,
+        };
     }
     parts.next().is_none().then(|| octets.into())
 }

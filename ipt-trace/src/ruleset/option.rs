@@ -38,8 +38,10 @@ pub enum Base {
 
 const COMMAND: &str = "only -A can stand here so far";
 const PLACE: &str = "the line \"*TABLE\" says it";
+const NO_RULE: &str = "it says nothing about a rule";
 
-/// Short letters, long names, options.
+/// Short letters (zero for none), long names, options. Those that are refused count too when a
+/// name is abbreviated.
 const BASE: &[(u8, &[&str], Base)] = &[
     (b'A', &["append"], Base::Append),
     (b'p', &["protocol", "proto"], Base::Protocol),
@@ -67,6 +69,15 @@ const BASE: &[(u8, &[&str], Base)] = &[
     (b'X', &["delete-chain"], Base::Refused(COMMAND)),
     (b'P', &["policy"], Base::Refused(COMMAND)),
     (b'E', &["rename-chain"], Base::Refused(COMMAND)),
+    (b'h', &["help"], Base::Refused(NO_RULE)),
+    (b'n', &["numeric"], Base::Refused(NO_RULE)),
+    (b'v', &["verbose"], Base::Refused(NO_RULE)),
+    (b'w', &["wait"], Base::Refused(NO_RULE)),
+    (b'x', &["exact"], Base::Refused(NO_RULE)),
+    (b'M', &["modprobe"], Base::Refused(NO_RULE)),
+    (b'V', &["version"], Base::Refused(NO_RULE)),
+    (b'W', &["wait-interval"], Base::Refused(NO_RULE)),
+    (0, &["line-numbers"], Base::Refused(NO_RULE)),
 ];
 
 impl Base {
