@@ -14,6 +14,10 @@ const MAX_EXPONENT: u32 = 40;
 pub const BUCKETS: usize = ((MAX_EXPONENT - SUB_BITS + 2) << SUB_BITS) as usize;
 
 /// The bucket that a value falls into.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "both casts are of numbers below eight"
+)]
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -23,7 +27,7 @@ pub const fn bucket_of(value: u64) -> usize {
     if value < 1 << SUB_BITS {
         return value as usize;
     }
-    let exponent = 63 - value.leading_zeros();
+    let exponent = value.ilog2();
     if exponent > MAX_EXPONENT {
         return BUCKETS - 1;
     }
@@ -32,6 +36,10 @@ pub const fn bucket_of(value: u64) -> usize {
 }
 
 /// The largest value that falls into a bucket (for the last one: that it was built for).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "buckets are fewer than a thousand"
+)]
 pub const fn bucket_top(bucket: usize) -> u64 {
     if bucket < 1 << SUB_BITS {
         return bucket as u64;

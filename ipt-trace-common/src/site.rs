@@ -32,9 +32,9 @@ sites! {
     /// A sockopt of iptables begins. `a`: level (0 `SOL_IP`, 41 `SOL_IPV6`) | optname << 16 |
     /// (1 for setsockopt) << 32. `b`: the user address of the option's value.
     CallEnter = 1,
-    /// Who called: the first 16 bytes of the thread's comm in `a` and `b`.
+    /// Who called: the thread's comm (at most 15 bytes) in `a` and `b`, padded with zeros.
     CallComm = 2,
-    /// Which table: the first 16 bytes of its name in `a` and `b`.
+    /// Which table: the first 15 bytes of its name in `a` and `b`, padded with zeros.
     CallTable = 3,
     /// Sizes from the caller's memory. `a`: `num_entries` | blob bytes << 32. `b`: `num_counters`.
     /// What the call does not have is zero.
@@ -44,30 +44,33 @@ sites! {
 
     /// `do_ipt_set_ctl`, `do_ipt_get_ctl` or the ip6t twin: entry.
     CtlEnter = 10,
-    /// The same: return.
+    /// The same: return. `a`: its result (an i64).
     CtlExit = 11,
     /// `translate_table`: entry.
     CheckEnter = 12,
-    /// The same: return. `a`: its result.
+    /// The same: return. `a`: its result (an i64).
     CheckExit = 13,
-    /// `xt_find_table_lock`: entry. From here the mutex is waited for.
+    /// `xt_find_table_lock`: entry. From here the mutex is waited for. From 5.15 on the first lookup
+    /// of a table in a network namespace creates it in here, with a check and a swap of its own,
+    /// before it returns.
     LockEnter = 14,
     /// The same: return. `a`: the table or an `ERR_PTR`. From here the mutex is held.
     LockExit = 15,
-    /// `xt_table_unlock`: entry. The mutex is about to be let go.
+    /// `xt_table_unlock`: entry. The mutex is about to be let go. `a`: the table.
     Unlock = 16,
     /// `xt_replace_table` (up to 6.11) or `do_replace_table` (from 6.12): entry.
     SwapEnter = 17,
-    /// The same: return.
+    /// The same: return. `a`: the old table's `xt_table_info`, or 0 if the swap was refused.
     SwapExit = 18,
     /// `xt_free_table_info`: entry.
     FreeEnter = 19,
     /// The same: return.
     FreeExit = 20,
-    /// `__local_bh_enable_ip`: entry. `a`: the caller's address (its `ip` argument). `b`: `cnt`.
+    /// `__local_bh_enable_ip`: entry, from the swap or a sockopt's handler. `a`: the caller's address (its `ip` argument). `b`: `cnt`.
     BhEnable = 21,
 
-    /// `smp_call_function_many_cond`: entry on the operation's thread.
+    /// `smp_call_function_many_cond`: entry on the operation's thread. `a`: the function that the
+    /// other CPUs are to run.
     IpiSyncEnter = 30,
     /// The same: return.
     IpiSyncExit = 31,
@@ -75,11 +78,14 @@ sites! {
     /// `a`: callback address. `b`: the CPU.
     IpiSendCpu = 32,
     /// The thread sent one to several CPUs (tracepoint `ipi:ipi_send_cpumask`).
-    /// `a`: callback address. `b`: how many of the first 64 CPUs.
+    /// `a`: callback address. `b`: how many of the first 64 CPUs, or 0 where the kernel does not
+    /// let programs read its memory.
     IpiSendMask = 33,
 
     /// Tracepoint `lock:contention_begin` on the operation's thread. `a`: the lock's address.
-    /// `b`: flags.
+    /// `b`: flags (`LCB_F_SPIN` 1, `LCB_F_READ` 2, `LCB_F_WRITE` 4, `LCB_F_MUTEX` 32 of
+    /// `include/trace/events/lock.h`). A mutex that is spun on and then slept on begins twice and
+    /// ends once.
     ContentionBegin = 40,
     /// Tracepoint `lock:contention_end`. `a`: the lock's address. `b`: result.
     ContentionEnd = 41,

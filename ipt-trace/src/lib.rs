@@ -1,9 +1,12 @@
 //! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
 
 pub mod cli;
+pub mod correlate;
 pub mod generate;
 pub mod kernel;
 pub mod probe;
+pub mod render;
+pub mod report;
 pub mod restore;
 pub mod ruleset;
 pub mod save;

@@ -1,30 +1,115 @@
 //! `ipt-trace restore`.
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use super::args;
+use super::args::{self, Format, Probes};
 use super::exit::Failure;
+use super::log;
 use super::progress::Progress;
 use crate::kernel::Family;
 use crate::kernel::lock::Wait;
-use crate::restore::{Config, Restore};
+use crate::probe::{Options, ProbeError, Recording, Request, Session};
+use crate::render::{Style, json, text};
+use crate::report::{Machine, Report};
+use crate::restore::{Config, Outcome, Progress as _, Restore};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
-    let wait = parse_wait(command.wait.as_deref())?;
+    let silent = command.quiet || command.format == Format::None;
     let config = Config {
         input: command.file,
         family: Family::Ipv4,
         counters: command.counters,
-        wait,
+        wait: parse_wait(command.wait.as_deref())?,
     };
+    if command.verbose {
+        log::show();
+    }
     let mut progress = Progress::new(command.quiet);
     let restore = Restore::read(config, &mut progress)?;
-    let outcome = restore.run(&mut progress)?;
+    // Nobody would see what they measure, and they cost time.
+    let request = if silent {
+        Request::None
+    } else {
+        request(command.probes)
+    };
+    let (outcome, recording) = traced(restore, request, command.verbose, &mut progress)?;
     drop(progress);
-    if !command.quiet && command.format != args::Format::None {
-        println!("{outcome:#?}");
+    if silent {
+        return Ok(());
     }
-    Ok(())
+    let report = Report::of_restore(&outcome, recording.as_ref(), &Machine::this());
+    print(&report, command.format).map_err(|error| Failure::output(&error))
+}
+
+/// Runs the restore with probes around it. They are attached before the lock is taken and
+/// detached after it was let go, since attaching patches kernel text and interrupts every CPU.
+fn traced(
+    restore: Restore,
+    request: Request,
+    log: bool,
+    progress: &mut Progress,
+) -> Result<(Outcome, Option<Recording>), Failure> {
+    if request == Request::None {
+        return Ok((restore.run(progress)?, None));
+    }
+    // Functions of modules that are not loaded yet could not be probed.
+    restore.touch()?;
+    progress.step("attaching probes");
+    let session = match start(request, Options { log }) {
+        Ok(session) => Some(session),
+        Err(error) => {
+            anstream::eprintln!("ipt-trace: restoring without probes: {error}");
+            None
+        }
+    };
+    let outcome = restore.run(progress);
+    progress.step("detaching probes");
+    let recording = session.map(Session::finish);
+    Ok((outcome?, recording))
+}
+
+/// Starts what was asked for. Where that cannot be had, the best that can be: measuring never
+/// stops a restore.
+fn start(request: Request, options: Options) -> Result<Session, ProbeError> {
+    match Session::start(request, options) {
+        Err(ProbeError::Unavailable(unavailable)) => {
+            anstream::eprintln!("ipt-trace: {unavailable}; going on with what there is");
+            Session::start(Request::Auto, options)
+        }
+        started => started,
+    }
+}
+
+const fn request(probes: Probes) -> Request {
+    match probes {
+        Probes::Auto => Request::Auto,
+        Probes::Kprobe => Request::Kprobe,
+        Probes::Tracepoint => Request::Tracepoint,
+        Probes::None => Request::None,
+    }
+}
+
+fn print(report: &Report, format: Format) -> io::Result<()> {
+    let stdout = io::stdout();
+    let bytes = match format {
+        Format::None => return Ok(()),
+        Format::Json => json::document(report)?,
+        Format::Text => {
+            // The choice minds NO_COLOR and its kin.
+            let choice = anstream::AutoStream::choice(&stdout);
+            let colored = choice != anstream::ColorChoice::Never && stdout.is_terminal();
+            let style = if colored {
+                Style::colored()
+            } else {
+                Style::plain()
+            };
+            text::report(report, &style)
+        }
+    };
+    let mut out = stdout.lock();
+    out.write_all(&bytes)?;
+    out.flush()
 }
 
 /// `-w` alone waits for ever, `-w N` for N seconds, none not at all.
@@ -35,8 +120,7 @@ fn parse_wait(value: Option<&str>) -> Result<Wait, Failure> {
         Some(seconds) => match seconds.parse() {
             Ok(seconds) => Ok(Wait::For(Duration::from_secs(seconds))),
             Err(_) => Err(Failure::input(format_args!(
-                "-w {seconds}: not a number of seconds; write \"-w -- FILE\" or \"FILE -w\" to \
-                 wait without a limit"
+                "-w {seconds}: not a number of seconds; write \"FILE -w\" to wait without a limit"
             ))),
         },
     }

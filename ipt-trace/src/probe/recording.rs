@@ -89,7 +89,8 @@ pub struct Recording {
     pub records: Vec<Record>,
     /// Softirq delays.
     pub softirqs: Vec<SoftirqCell>,
-    /// Kernel symbols (`name+0xoffset` or `name`) of the addresses in `records` that are code.
+    /// Kernel symbols (`name+0xoffset` or `name`) of the addresses in `records` that are code,
+    /// and of contended locks that have a name (the mutexes of `x_tables` have none).
     pub symbols: BTreeMap<u64, String>,
     /// What was lost.
     pub losses: Losses,

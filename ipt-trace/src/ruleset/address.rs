@@ -40,15 +40,15 @@ pub fn parse_ipv4_host(word: &str) -> Result<(Address, Address), String> {
 /// `a.b.c.d`, or fewer numbers from the left with zeros for the rest. As in iptables, each number
 /// is in C's notation: `010` is 8.
 fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
+    word.parse().ok().or_else(|| parse_c_dotted(word))
+}
+
+fn parse_c_dotted(word: &str) -> Option<Ipv4Addr> {
     let mut octets = [0; 4];
     let mut parts = word.split('.');
     for (octet, part) in octets.iter_mut().zip(&mut parts) {
-        // Nearly all are plain, and there are many.
-        let plain = !part.starts_with('0') || part == "0";
-        *octet = match part.parse() {
-            Ok(octet) if plain => octet,
-            _ => u8::try_from(parse_number(part, 0, u64::from(u8::MAX)).ok()?).ok()?,
-        };
+        let number = parse_number(part, 0, u64::from(u8::MAX)).ok()?;
+        *octet = u8::try_from(number).ok()?;
     }
     parts.next().is_none().then(|| octets.into())
 }
@@ -69,30 +69,49 @@ fn parse_ipv4_mask(word: &str) -> Result<u32, String> {
 
 /// What `-s` and `-d` take: addresses or host names with optional masks, separated by commas.
 /// A host name that has several addresses stands for all of them.
-pub fn parse_list(word: &str, family: Family) -> Result<Vec<(Address, Address)>, String> {
-    let mut list = Vec::new();
+pub fn parse_list(
+    word: &str,
+    family: Family,
+    list: &mut Vec<(Address, Address)>,
+) -> Result<(), String> {
     for part in word.split(',') {
         let (host, mask) = match part.trim_start().rsplit_once('/') {
             Some((host, mask)) => (host, parse_mask(mask, family)?),
             None => (part.trim_start(), all_ones(family)),
         };
         // As in iptables, with an empty mask the name does not matter: "any/0".
-        let hosts = if mask == [0; 16] {
-            vec![[0; 16]]
+        if mask == [0; 16] {
+            list.push((mask, mask));
+        } else if let Some(address) = parse_literal(host, family) {
+            list.push((masked(address, mask), mask));
+        } else if is_number(host) {
+            return Err(unknown_host(host));
         } else {
-            parse_host(host, family)?
-        };
-        for mut address in hosts {
-            for (byte, mask) in address.iter_mut().zip(mask) {
-                *byte &= mask;
-            }
-            list.push((address, mask));
+            let found = resolve(host, family)?;
+            list.extend(
+                found
+                    .into_iter()
+                    .map(|address| (masked(address, mask), mask)),
+            );
         }
         if list.len() > MOST {
             return Err(format!("\"{word}\" stands for more than {MOST} addresses"));
         }
     }
-    Ok(list)
+    Ok(())
+}
+
+/// Whether this can only be a mistyped address, which is not worth a name server's while.
+fn is_number(host: &str) -> bool {
+    host.bytes()
+        .all(|byte| byte == b'.' || byte.is_ascii_digit())
+}
+
+fn masked(mut address: Address, mask: Address) -> Address {
+    for (byte, mask) in address.iter_mut().zip(mask) {
+        *byte &= mask;
+    }
+    address
 }
 
 fn all_ones(family: Family) -> Address {
@@ -125,24 +144,13 @@ fn widen(address: [u8; 4]) -> Address {
     wide
 }
 
-fn parse_host(host: &str, family: Family) -> Result<Vec<Address>, String> {
-    let literal = match family {
+fn parse_literal(host: &str, family: Family) -> Option<Address> {
+    match family {
         Family::Ipv4 => parse_dotted(host).map(|address| widen(address.octets())),
         Family::Ipv6 => host
             .parse::<Ipv6Addr>()
             .ok()
             .map(|address| address.octets()),
-    };
-    match literal {
-        Some(address) => Ok(vec![address]),
-        // A mistyped address is not worth a name server's while.
-        None if host
-            .bytes()
-            .all(|byte| byte == b'.' || byte.is_ascii_digit()) =>
-        {
-            Err(unknown_host(host))
-        }
-        None => resolve(host, family),
     }
 }
 
@@ -236,7 +244,10 @@ mod tests {
 
     #[test]
     fn the_host_part_is_cleared() {
-        let parse = |word| parse_list(word, Family::Ipv4).map(|list| list[0]);
+        let parse = |word| {
+            let mut list = Vec::new();
+            parse_list(word, Family::Ipv4, &mut list).map(|()| list[0])
+        };
         let wide = |address: [u8; 4]| super::widen(address);
         assert_eq!(
             parse("10.1.2.3/8"),
@@ -279,11 +290,12 @@ mod tests {
 
     #[test]
     fn a_list_has_every_address() {
-        let list = parse_list("10.0.0.1,10.0.0.2/31", Family::Ipv4).unwrap();
+        let mut list = Vec::new();
+        parse_list("10.0.0.1,10.0.0.2/31", Family::Ipv4, &mut list).unwrap();
         assert_eq!(list.len(), 2);
         assert_eq!(list[1].0[..4], [10, 0, 0, 2]);
         assert_eq!(list[1].1[..4], [255, 255, 255, 254]);
-        assert!(parse_list("10.0.0.1,", Family::Ipv4).is_err());
+        assert!(parse_list("10.0.0.1,", Family::Ipv4, &mut list).is_err());
     }
 
     #[test]

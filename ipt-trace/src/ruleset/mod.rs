@@ -27,4 +27,4 @@ pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
 pub use error::RuleError;
 pub use graph::check;
 pub use parse::{Options, parse};
-pub use table::{Chain, HOOK_NAMES, TABLES, Table};
+pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most};

@@ -104,6 +104,10 @@ const PROTOCOLS: &[(&str, u8)] = &[
 
 /// A protocol by number or name, in any case.
 pub fn parse_protocol(word: &str) -> Result<u8, String> {
+    // Nearly every rule names one of these.
+    if let Some((_, number)) = PROTOCOLS.iter().find(|(known, _)| *known == word) {
+        return Ok(*number);
+    }
     if let Ok(number) = parse_number(word, 0, u64::from(u8::MAX)) {
         return Ok(u8::try_from(number).unwrap_or(u8::MAX));
     }

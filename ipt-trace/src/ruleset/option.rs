@@ -40,44 +40,71 @@ const COMMAND: &str = "only -A can stand here so far";
 const PLACE: &str = "the line \"*TABLE\" says it";
 const NO_RULE: &str = "it says nothing about a rule";
 
-/// Short letters (zero for none), long names, options. Those that are refused count too when a
-/// name is abbreviated.
-const BASE: &[(u8, &[&str], Base)] = &[
-    (b'A', &["append"], Base::Append),
-    (b'p', &["protocol", "proto"], Base::Protocol),
-    (b's', &["source", "src"], Base::Source),
-    (b'd', &["destination", "dst"], Base::Destination),
-    (b'i', &["in-interface"], Base::InInterface),
-    (b'o', &["out-interface"], Base::OutInterface),
-    (b'f', &["fragments"], Base::Fragment),
-    (b'j', &["jump"], Base::Jump),
-    (b'g', &["goto"], Base::Goto),
-    (b'm', &["match"], Base::Match),
-    (b'c', &["set-counters"], Base::SetCounters),
-    (b'4', &["ipv4"], Base::Ipv4),
-    (b'6', &["ipv6"], Base::Ipv6),
-    (b't', &["table"], Base::Refused(PLACE)),
-    (b'D', &["delete"], Base::Refused(COMMAND)),
-    (b'I', &["insert"], Base::Refused(COMMAND)),
-    (b'R', &["replace"], Base::Refused(COMMAND)),
-    (b'C', &["check"], Base::Refused(COMMAND)),
-    (b'L', &["list"], Base::Refused(COMMAND)),
-    (b'S', &["list-rules"], Base::Refused(COMMAND)),
-    (b'F', &["flush"], Base::Refused(COMMAND)),
-    (b'Z', &["zero"], Base::Refused(COMMAND)),
-    (b'N', &["new-chain"], Base::Refused(COMMAND)),
-    (b'X', &["delete-chain"], Base::Refused(COMMAND)),
-    (b'P', &["policy"], Base::Refused(COMMAND)),
-    (b'E', &["rename-chain"], Base::Refused(COMMAND)),
-    (b'h', &["help"], Base::Refused(NO_RULE)),
-    (b'n', &["numeric"], Base::Refused(NO_RULE)),
-    (b'v', &["verbose"], Base::Refused(NO_RULE)),
-    (b'w', &["wait"], Base::Refused(NO_RULE)),
-    (b'x', &["exact"], Base::Refused(NO_RULE)),
-    (b'M', &["modprobe"], Base::Refused(NO_RULE)),
-    (b'V', &["version"], Base::Refused(NO_RULE)),
-    (b'W', &["wait-interval"], Base::Refused(NO_RULE)),
-    (0, &["line-numbers"], Base::Refused(NO_RULE)),
+/// The option of a letter.
+const fn short(letter: u8) -> Option<Base> {
+    Some(match letter {
+        b'A' => Base::Append,
+        b'p' => Base::Protocol,
+        b's' => Base::Source,
+        b'd' => Base::Destination,
+        b'i' => Base::InInterface,
+        b'o' => Base::OutInterface,
+        b'f' => Base::Fragment,
+        b'j' => Base::Jump,
+        b'g' => Base::Goto,
+        b'm' => Base::Match,
+        b'c' => Base::SetCounters,
+        b'4' => Base::Ipv4,
+        b'6' => Base::Ipv6,
+        b't' => Base::Refused(PLACE),
+        b'D' | b'I' | b'R' | b'C' | b'L' | b'S' | b'F' | b'Z' | b'N' | b'X' | b'P' | b'E' => {
+            Base::Refused(COMMAND)
+        }
+        b'h' | b'n' | b'v' | b'w' | b'x' | b'M' | b'V' | b'W' => Base::Refused(NO_RULE),
+        _ => return None,
+    })
+}
+
+/// Long names. Those that are refused count too when a name is abbreviated.
+const LONG: &[(&str, Base)] = &[
+    ("append", Base::Append),
+    ("protocol", Base::Protocol),
+    ("proto", Base::Protocol),
+    ("source", Base::Source),
+    ("src", Base::Source),
+    ("destination", Base::Destination),
+    ("dst", Base::Destination),
+    ("in-interface", Base::InInterface),
+    ("out-interface", Base::OutInterface),
+    ("fragments", Base::Fragment),
+    ("jump", Base::Jump),
+    ("goto", Base::Goto),
+    ("match", Base::Match),
+    ("set-counters", Base::SetCounters),
+    ("ipv4", Base::Ipv4),
+    ("ipv6", Base::Ipv6),
+    ("table", Base::Refused(PLACE)),
+    ("delete", Base::Refused(COMMAND)),
+    ("insert", Base::Refused(COMMAND)),
+    ("replace", Base::Refused(COMMAND)),
+    ("check", Base::Refused(COMMAND)),
+    ("list", Base::Refused(COMMAND)),
+    ("list-rules", Base::Refused(COMMAND)),
+    ("flush", Base::Refused(COMMAND)),
+    ("zero", Base::Refused(COMMAND)),
+    ("new-chain", Base::Refused(COMMAND)),
+    ("delete-chain", Base::Refused(COMMAND)),
+    ("policy", Base::Refused(COMMAND)),
+    ("rename-chain", Base::Refused(COMMAND)),
+    ("help", Base::Refused(NO_RULE)),
+    ("numeric", Base::Refused(NO_RULE)),
+    ("verbose", Base::Refused(NO_RULE)),
+    ("wait", Base::Refused(NO_RULE)),
+    ("wait-interval", Base::Refused(NO_RULE)),
+    ("exact", Base::Refused(NO_RULE)),
+    ("modprobe", Base::Refused(NO_RULE)),
+    ("version", Base::Refused(NO_RULE)),
+    ("line-numbers", Base::Refused(NO_RULE)),
 ];
 
 impl Base {
@@ -184,15 +211,15 @@ pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
 /// loaded last go first.
 pub fn find(option: &str, draft: &Draft) -> Result<Option<Found>, String> {
     let Some(long) = option.strip_prefix("--") else {
-        let letter = option.as_bytes().get(1);
-        let base = BASE.iter().find(|(short, ..)| Some(short) == letter);
-        return Ok(base.map(|(.., base)| Found::Base(*base)));
+        let letter = option.as_bytes().get(1).copied();
+        return Ok(letter.and_then(short).map(Found::Base));
     };
-    if let Some((.., base)) = BASE.iter().find(|(_, names, _)| names.contains(&long)) {
-        return Ok(Some(Found::Base(*base)));
-    }
+    // No extension has an option of the rule's own names, so the order of these does not matter.
     if let Some(found) = find_loaded(long, draft) {
         return Ok(Some(found));
+    }
+    if let Some((_, base)) = LONG.iter().find(|(name, _)| *name == long) {
+        return Ok(Some(Found::Base(*base)));
     }
     find_abbreviated(long, draft)
 }
@@ -212,10 +239,7 @@ fn find_loaded(long: &str, draft: &Draft) -> Option<Found> {
 
 fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String> {
     let mut candidates: Vec<(&str, Found)> = Vec::new();
-    for (_, names, base) in BASE {
-        let found = Found::Base(*base);
-        candidates.extend(names.iter().map(|name| (*name, found)));
-    }
+    candidates.extend(LONG.iter().map(|(name, base)| (*name, Found::Base(*base))));
     for (index, loaded) in draft.matches.iter().enumerate() {
         for (option, description) in loaded.extension.options.iter().enumerate() {
             let found = Found::Match(index, option);
@@ -240,7 +264,7 @@ fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String>
 
 /// The long names of all options that could stand here.
 pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
-    let base = BASE.iter().flat_map(|(_, names, _)| names.iter().copied());
+    let base = LONG.iter().map(|(name, _)| *name);
     let loaded = draft.matches.iter().chain(&draft.target);
     let extensions = loaded.flat_map(|loaded| {
         let extension = loaded.extension;
@@ -250,4 +274,25 @@ pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
             .flat_map(super::extension::Opt::names)
     });
     base.chain(extensions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::extension::{self, Role};
+    use super::LONG;
+    use crate::kernel::Family;
+
+    #[test]
+    fn no_extension_has_an_option_of_the_rules_own_names() {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            for extension in [Role::Match, Role::Target]
+                .into_iter()
+                .flat_map(|role| extension::all(role, family))
+            {
+                for name in extension.options.iter().flat_map(extension::Opt::names) {
+                    assert!(LONG.iter().all(|(base, _)| *base != name), "--{name}");
+                }
+            }
+        }
+    }
 }

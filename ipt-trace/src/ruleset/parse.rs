@@ -28,7 +28,11 @@ pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
         words: Vec::new(),
     };
     let mut line = 0;
-    for text in input.split(|byte| *byte == b'\n') {
+    let ends = memchr::memchr_iter(b'\n', input).chain([input.len()]);
+    let mut start = 0;
+    for end in ends {
+        let text = &input[start..end];
+        start = end + 1;
         line += 1;
         parser
             .line(text.trim_ascii_end(), line)

@@ -215,7 +215,7 @@ pub fn any_extension(input: &[u8]) {
     let known: Vec<_> = [Role::Match, Role::Target]
         .into_iter()
         .flat_map(|role| extension::names(role, Family::Ipv4).map(move |name| (role, name)))
-        .filter_map(|(role, name)| extension::find(role, name, Family::Ipv4))
+        .filter_map(|(role, name)| extension::find(role, name.as_bytes(), Family::Ipv4))
         .collect();
     let extension = known[usize::from(*which) % known.len()];
     let name = extension.kernel_name.as_bytes();

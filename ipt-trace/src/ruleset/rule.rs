@@ -38,7 +38,8 @@ pub struct Draft {
     pub(super) target: Option<Loaded>,
     chain: Option<ChainId>,
     jump: Option<Jump>,
-    protocol_match: Option<&'static Extension>,
+    /// What stands after `-p`, until its match was loaded for an option of its own.
+    protocol_word: Option<Vec<u8>>,
     sources: Vec<(Address, Address)>,
     destinations: Vec<(Address, Address)>,
     seen: u32,
@@ -59,10 +60,15 @@ impl<'w> Reader<'w, '_> {
     }
 
     /// The word after an option: joined to it, or the next one.
-    fn value(&mut self, option: &str, joined: Option<&'w [u8]>) -> Result<&'w [u8], String> {
+    fn value(
+        &mut self,
+        dashes: &str,
+        option: &str,
+        joined: Option<&'w [u8]>,
+    ) -> Result<&'w [u8], String> {
         joined
             .or_else(|| self.next())
-            .ok_or_else(|| format!("{option} needs a value"))
+            .ok_or_else(|| format!("{dashes}{option} needs a value"))
     }
 }
 
@@ -77,7 +83,7 @@ impl Draft {
             target: None,
             chain: None,
             jump: None,
-            protocol_match: None,
+            protocol_word: None,
             sources: Vec::new(),
             destinations: Vec::new(),
             seen: 0,
@@ -130,7 +136,7 @@ impl Draft {
         self.target = None;
         self.chain = None;
         self.jump = None;
-        self.protocol_match = None;
+        self.protocol_word = None;
         self.sources.clear();
         self.destinations.clear();
         self.seen = 0;
@@ -196,7 +202,7 @@ impl Draft {
             Ok(None) => {}
             Err(problem) => return Err(problem),
         }
-        if let Some(extension) = self.protocol_match.take() {
+        if let Some(extension) = self.protocol_match() {
             self.load_match(extension);
             if let Some(found) = option::find(option, self)? {
                 return Ok((found, joined));
@@ -204,6 +210,16 @@ impl Draft {
         }
         let hint = suggestion(option.trim_start_matches('-'), option::long_names(self));
         Err(format!("unknown option \"{option}\"{hint}"))
+    }
+
+    /// The match of the rule's protocol: of the name as it was written, else of its number's.
+    fn protocol_match(&mut self) -> Option<&'static Extension> {
+        let word = self.protocol_word.take()?.to_ascii_lowercase();
+        let number = self.entry[self.family.layout().proto];
+        let name = numbers::protocol_name(number).unwrap_or_default();
+        [word.as_slice(), name.as_bytes()]
+            .into_iter()
+            .find_map(|name| extension::find(Role::Match, name, self.family))
     }
 
     fn context(&self) -> Context {
@@ -225,7 +241,7 @@ impl Draft {
         let name = base.name();
         let mut value = b"".as_slice();
         if base.takes_value() {
-            value = reader.value(name, joined)?;
+            value = reader.value("", name, joined)?;
             if value == b"!" && base.may_be_inverted() && !invert {
                 return Err(format!("\"!\" stands before {name}, not behind it"));
             }
@@ -249,13 +265,9 @@ impl Draft {
         match base {
             Base::Append => self.append_to(table, value),
             Base::Protocol => self.protocol(value, invert),
-            Base::Source => {
-                self.sources = address::parse_list(text(name, value)?, self.family)?;
-                Ok(())
-            }
+            Base::Source => address::parse_list(text(name, value)?, self.family, &mut self.sources),
             Base::Destination => {
-                self.destinations = address::parse_list(text(name, value)?, self.family)?;
-                Ok(())
+                address::parse_list(text(name, value)?, self.family, &mut self.destinations)
             }
             Base::InInterface => self.interface(value, true),
             Base::OutInterface => self.interface(value, false),
@@ -266,7 +278,7 @@ impl Draft {
             Base::SetCounters => {
                 let (packets, bytes) = match value.iter().position(|byte| *byte == b',') {
                     Some(comma) => (&value[..comma], &value[comma + 1..]),
-                    None => (value, reader.value(name, None)?),
+                    None => (value, reader.value("", name, None)?),
                 };
                 let number = |word| numbers::parse_decimal(text(name, word)?);
                 self.set_counters(Counters {
@@ -311,13 +323,7 @@ impl Draft {
         }
         let layout = self.family.layout();
         self.entry[layout.proto] = protocol;
-        // iptables looks for a match of the name as written, else of the number's name.
-        let lower = word.to_ascii_lowercase();
-        let names = [Some(lower.as_str()), numbers::protocol_name(protocol)];
-        self.protocol_match = names
-            .into_iter()
-            .flatten()
-            .find_map(|name| extension::find(Role::Match, name, self.family));
+        self.protocol_word = Some(value.to_vec());
         Ok(())
     }
 
@@ -376,7 +382,7 @@ impl Draft {
             self.jump = Some(Jump::Target);
             return Ok(());
         }
-        let found = extension::find(Role::Target, &show(name), self.family);
+        let found = extension::find(Role::Target, name, self.family);
         let Some(extension) = found else {
             return Err(unknown_target(table, name, self.family));
         };
@@ -398,7 +404,7 @@ impl Draft {
     }
 
     fn named_match(&mut self, name: &[u8]) -> Result<(), String> {
-        let Some(extension) = extension::find(Role::Match, &show(name), self.family) else {
+        let Some(extension) = extension::find(Role::Match, name, self.family) else {
             let hint = suggestion(&show(name), extension::names(Role::Match, self.family));
             return Err(format!("unknown match \"{}\"{hint}", show(name)));
         };
@@ -537,8 +543,7 @@ fn extension_values<'w>(
         return Err(format!("--{name} takes no value"));
     }
     for value in &mut values[..count] {
-        let option = format!("--{name}");
-        *value = reader.value(&option, joined.take())?;
+        *value = reader.value("--", name, joined.take())?;
     }
     Ok(values)
 }

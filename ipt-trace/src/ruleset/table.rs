@@ -1,6 +1,6 @@
 //! A table as a restore file describes it: chains of entries that are already the kernel's bytes.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::entry::EntryRef;
 use crate::kernel::Family;
@@ -18,6 +18,16 @@ pub const TABLES: [(&str, u32); 5] = [
     ("raw", 0b01001),
     ("security", 0b01110),
 ];
+
+/// How many rules a table of this name and so many entries has at most: one entry ends it, each
+/// built-in chain has one for its policy, and each user chain has two.
+pub fn rules_at_most(name: &str, entries: u32) -> u32 {
+    let built_in = TABLES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(0, |(_, hooks)| hooks.count_ones());
+    entries.saturating_sub(built_in + 1)
+}
 
 /// Index into [`Table::chains`].
 pub type ChainId = u32;

@@ -31,12 +31,23 @@ pub const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
+/// Which bytes end a word that is not quoted: a look-up, since every byte of the input is asked.
+const ENDS_WORD: [bool; 256] = {
+    let mut ends = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
+        let blank = is_blank(byte as u8);
+        ends[byte] = blank || byte == b'"' as usize;
+        byte += 1;
+    }
+    ends
+};
+
 /// A word that starts without a quote: up to a blank, or through a quoted part.
 fn bare(text: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), String> {
-    let end = text
-        .iter()
-        .position(|&byte| is_blank(byte) || byte == b'"')
-        .unwrap_or(text.len());
+    let ends = |byte: &u8| ENDS_WORD[usize::from(*byte)];
+    let end = text.iter().position(ends).unwrap_or(text.len());
     let (word, after) = text.split_at(end);
     match after.first() {
         Some(b'"') => quoted(Cow::Borrowed(word), &after[1..]),
@@ -48,7 +59,7 @@ fn bare(text: &[u8]) -> Result<(Cow<'_, [u8]>, &[u8]), String> {
 fn quoted<'a>(start: Cow<'a, [u8]>, text: &'a [u8]) -> Result<(Cow<'a, [u8]>, &'a [u8]), String> {
     let mut word = start;
     let mut from = 0;
-    while let Some(length) = memchr2(&text[from..]) {
+    while let Some(length) = memchr::memchr2(b'"', b'\\', &text[from..]) {
         let at = from + length;
         append(&mut word, &text[from..at]);
         if text[at] == b'"' {
@@ -61,10 +72,6 @@ fn quoted<'a>(start: Cow<'a, [u8]>, text: &'a [u8]) -> Result<(Cow<'a, [u8]>, &'
         from = at + 2;
     }
     Err("a quote is not closed".to_owned())
-}
-
-fn memchr2(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| matches!(byte, b'"' | b'\\'))
 }
 
 /// Appends without copying while the word is still empty.

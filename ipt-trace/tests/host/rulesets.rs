@@ -57,7 +57,8 @@ fn no_option_is_left_out() {
     for role in [Role::Match, Role::Target] {
         for name in extension::names(role, Family::Ipv4) {
             assert!(words.contains(&name), "no {name} in every-option.rules");
-            let extension = extension::find(role, name, Family::Ipv4).expect("it has a name");
+            let extension =
+                extension::find(role, name.as_bytes(), Family::Ipv4).expect("it has a name");
             for option in extension.options {
                 let found = option
                     .names()

@@ -3,7 +3,7 @@
 //!
 //! Nothing outside of the namespaces that [`isolated`] makes is ever changed.
 
-#![allow(dead_code, reason = "each test target uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test target uses its part")]
 
 pub mod namespace;
 pub mod oracle;

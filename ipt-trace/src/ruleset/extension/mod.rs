@@ -329,9 +329,9 @@ pub struct Context {
 }
 
 /// The extension of this name, newest revision.
-pub fn find(role: Role, name: &str, family: Family) -> Option<&'static Extension> {
+pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
     all(role, family)
-        .filter(|extension| extension.name == name)
+        .filter(|extension| extension.name.as_bytes() == name)
         .max_by_key(|extension| extension.revision)
 }
 
@@ -356,7 +356,8 @@ pub fn names(role: Role, family: Family) -> impl Iterator<Item = &'static str> {
     all(role, family).map(|extension| extension.name)
 }
 
-fn all(role: Role, family: Family) -> impl Iterator<Item = &'static Extension> {
+/// All of a role.
+pub fn all(role: Role, family: Family) -> impl Iterator<Item = &'static Extension> {
     ALL.iter()
         .copied()
         .flatten()

@@ -1,0 +1,122 @@
+//! From the probes' records to operations, and from operations to replaces and what each cost.
+//!
+//! Nothing here knows a kernel, a clock or a file: a recording of any machine gives the same
+//! result anywhere, and no recording, however broken, makes it panic.
+
+mod call;
+mod coverage;
+mod events;
+mod ipi;
+mod mutex;
+mod operation;
+mod phases;
+mod quality;
+#[cfg(test)]
+pub(crate) mod recordings;
+mod replace;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
+mod window;
+
+use std::collections::BTreeMap;
+
+use ipt_trace_common::{Record, Site};
+
+use crate::probe::{Losses, Recording};
+pub use call::Call;
+pub use coverage::Coverage;
+pub use events::Context;
+pub use ipi::{Cause, Count, Ipi, Sync};
+pub use mutex::Mutex;
+pub use operation::{Operation, Sizes};
+pub use phases::{Part, Phase};
+pub use quality::{Measured, Quality};
+pub use replace::{Grouped, Grouper, Replace};
+pub use window::{Drain, Window, WindowKind};
+
+/// What a recording comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Correlated {
+    /// Replaces, done or refused, in the order of their beginnings.
+    pub replaces: Vec<Replace>,
+    /// Operations that belong to no replace: reads, and what is broken off.
+    pub loose: Vec<Operation>,
+}
+
+/// Whether anything is missing from a recording for certain.
+pub const fn is_lossy(losses: &Losses) -> bool {
+    losses.lost_records > 0 || matches!(losses.missed_hits, Some(1..))
+}
+
+/// Works a finished recording out.
+pub fn correlate(recording: &Recording) -> Correlated {
+    let coverage = Coverage::of(recording);
+    let context = Context {
+        symbols: &recording.symbols,
+        coverage: &coverage,
+        lossy: is_lossy(&recording.losses),
+    };
+    let mut by_operation: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
+    for record in &recording.records {
+        if record.operation != 0 {
+            by_operation
+                .entry(record.operation)
+                .or_default()
+                .push(*record);
+        }
+    }
+    let mut operations: Vec<_> = by_operation
+        .values()
+        .filter_map(|records| Operation::from_records(records, &context))
+        .collect();
+    operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
+    group(operations)
+}
+
+/// Groups the operations of a finished recording, ordered by their beginnings.
+fn group(operations: Vec<Operation>) -> Correlated {
+    let mut grouper = Grouper::default();
+    let mut settled = Vec::new();
+    for operation in operations {
+        settled.extend(grouper.push(operation));
+    }
+    settled.extend(grouper.finish());
+    let mut correlated = Correlated::default();
+    for item in settled {
+        match item {
+            Grouped::Replace(replace) => correlated.replaces.push(replace),
+            Grouped::Loose(operation) => correlated.loose.push(*operation),
+        }
+    }
+    correlated.replaces.sort_by_key(Replace::start_ns);
+    correlated.loose.sort_by_key(|operation| operation.start_ns);
+    correlated
+}
+
+/// Collects the records of a trace that goes on, operation by operation.
+#[derive(Clone, Debug, Default)]
+pub struct Collector {
+    open: BTreeMap<u64, Vec<Record>>,
+}
+
+impl Collector {
+    /// Takes the next record; at a call's exit, gives back all records of its operation.
+    pub fn push(&mut self, record: Record) -> Option<Vec<Record>> {
+        if record.operation == 0 {
+            return None;
+        }
+        self.open.entry(record.operation).or_default().push(record);
+        if record.site == Site::CallExit as u16 {
+            self.open.remove(&record.operation)
+        } else {
+            None
+        }
+    }
+
+    /// Gives back the records of the operations that are still open.
+    pub fn finish(self) -> impl Iterator<Item = Vec<Record>> {
+        self.open.into_values()
+    }
+}

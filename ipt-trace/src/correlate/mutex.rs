@@ -1,0 +1,150 @@
+//! The family's mutex: how long the operation waited for it and held it.
+
+use ipt_trace_common::Site;
+
+use super::{
+    events::{Context, Events, Stretch, is_pointer},
+    quality::Measured,
+};
+
+/// `LCB_F_MUTEX` (include/trace/events/lock.h): the contended lock is a mutex.
+const MUTEX: u64 = 1 << 5;
+
+/// What an operation had to do with the family's mutex. `None` where nothing can be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mutex {
+    /// Waiting for it in `xt_find_table_lock`.
+    pub wait: Option<Measured>,
+    /// Holding it, from that function's return to `xt_table_unlock`.
+    pub hold: Option<Measured>,
+    /// Waiting for mutexes in the rest of the call: checking a match or target takes the
+    /// family's mutex for a moment, but other mutexes are counted too.
+    pub elsewhere: Option<Measured>,
+}
+
+/// Works out the mutex's part of an operation.
+pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
+    if !events.call.is_some_and(super::Call::takes_mutex) {
+        return Mutex::default();
+    }
+    let contentions = contentions(events);
+    let watched = context
+        .coverage
+        .watches_both(Site::ContentionBegin, Site::ContentionEnd);
+    let known = watched && !context.lossy;
+    let elsewhere = contentions
+        .iter()
+        .filter(|stretch| !events.in_lookup(stretch.start_ns))
+        .map(|stretch| stretch.ns())
+        .sum();
+    Mutex {
+        wait: wait(events, &contentions, known),
+        hold: hold(events).map(|hold| hold.after_losses(context.lossy)),
+        elsewhere: (known && events.complete && !events.lookups.is_empty())
+            .then(|| at_most_or_zero(elsewhere)),
+    }
+}
+
+/// The wait: contention within the lookups where that is known, else the lookups themselves.
+fn wait(events: &Events<'_>, contentions: &[Stretch], known: bool) -> Option<Measured> {
+    if events.lookups.is_empty() {
+        let all = contentions.iter().map(|stretch| stretch.ns()).sum();
+        return match (known && events.complete, events.complete) {
+            (true, _) => Some(at_most_or_zero(all)),
+            (false, true) => Some(Measured::at_most(events.ns())),
+            (false, false) => None,
+        };
+    }
+    Measured::sum(events.lookups.iter().map(|lookup| {
+        if !known || creates_table(events, *lookup) {
+            return Measured::at_most(lookup.ns());
+        }
+        let waited = contentions
+            .iter()
+            .filter(|stretch| lookup.holds(stretch.start_ns) && lookup.holds(stretch.end_ns))
+            .map(|stretch| stretch.ns())
+            .sum();
+        Measured::exact(waited)
+    }))
+}
+
+/// Nothing is exactly nothing; anything may be another mutex's.
+const fn at_most_or_zero(ns: u64) -> Measured {
+    if ns == 0 {
+        Measured::exact(0)
+    } else {
+        Measured::at_most(ns)
+    }
+}
+
+/// Whether a lookup did more than look: the table was made in it.
+fn creates_table(events: &Events<'_>, lookup: Stretch) -> bool {
+    [Site::CheckEnter, Site::SwapEnter]
+        .into_iter()
+        .flat_map(|site| events.of(site))
+        .any(|record| lookup.holds(record.time_ns))
+}
+
+/// The hold: from a lookup that found its table to the unlock, else the best bound there is.
+fn hold(events: &Events<'_>) -> Option<Measured> {
+    let holds = held(events);
+    if !holds.is_empty() {
+        return Measured::sum(holds.into_iter().map(|hold| Measured::exact(hold.ns())));
+    }
+    if !events.complete || events.failed() {
+        return None;
+    }
+    let unlock = events
+        .first(Site::Unlock)
+        .map_or(events.end_ns, |r| r.time_ns);
+    let lookup = [Site::LockExit, Site::LockEnter]
+        .into_iter()
+        .find_map(|site| events.first(site))
+        .map_or(events.start_ns, |r| r.time_ns);
+    Some(Measured::at_most(unlock.saturating_sub(lookup)))
+}
+
+/// Every stretch from a lookup's return, with a table, to the unlock that follows.
+pub(super) fn held(events: &Events<'_>) -> Vec<Stretch> {
+    let mut found = Vec::new();
+    let mut open = None;
+    for event in &events.all {
+        match event.site {
+            Site::LockExit => open = is_pointer(event.record.a).then_some(event.record.time_ns),
+            Site::Unlock => found.extend(open.take().map(|start_ns| Stretch {
+                start_ns,
+                end_ns: event.record.time_ns,
+            })),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Every wait for a contended mutex, one lock at a time: a waiter that spins and then sleeps
+/// begins twice and ends once.
+fn contentions(events: &Events<'_>) -> Vec<Stretch> {
+    let mut found = Vec::new();
+    let mut open = None;
+    for event in &events.all {
+        let record = event.record;
+        match event.site {
+            Site::ContentionBegin if record.b & MUTEX != 0 && open.is_none() => {
+                open = Some((record.a, record.time_ns));
+            }
+            Site::ContentionEnd => {
+                if let Some((lock, start_ns)) = open
+                    && lock == record.a
+                {
+                    open = None;
+                    found.push(Stretch {
+                        start_ns,
+                        end_ns: record.time_ns,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}

@@ -1,0 +1,137 @@
+//! From operations to replaces.
+
+use std::collections::HashMap;
+
+use super::{call::Call, operation::Operation, quality::Measured};
+use crate::kernel::Family;
+
+/// The operations by which one process replaced one table, or tried to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// In the order of time. At least one is a `SET_REPLACE`.
+    pub operations: Vec<Operation>,
+}
+
+impl Replace {
+    /// The `SET_REPLACE` that decided: the last.
+    pub fn swap(&self) -> Option<&Operation> {
+        let mut calls = self.operations.iter().rev();
+        calls.find(|operation| operation.call == Some(Call::SetReplace))
+    }
+
+    /// How often `SET_REPLACE` was called.
+    pub fn attempts(&self) -> usize {
+        let calls = self.operations.iter();
+        calls
+            .filter(|operation| operation.call == Some(Call::SetReplace))
+            .count()
+    }
+
+    /// When its first operation began.
+    pub fn start_ns(&self) -> u64 {
+        self.operations.first().map_or(0, |first| first.start_ns)
+    }
+
+    /// From the beginning of its first operation to the end of its last.
+    pub fn duration(&self) -> Measured {
+        let ends = self.operations.iter().map(|operation| operation.end_ns);
+        let ns = ends.max().unwrap_or(0).saturating_sub(self.start_ns());
+        if self.operations.iter().all(|operation| operation.complete) {
+            Measured::exact(ns)
+        } else {
+            Measured::at_least(ns)
+        }
+    }
+}
+
+/// Whose run of operations on which table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    pid: u32,
+    family: Family,
+    table: String,
+}
+
+/// Groups finished operations, in the order of their beginnings, into replaces.
+#[derive(Clone, Debug, Default)]
+pub struct Grouper {
+    runs: HashMap<Key, Vec<Operation>>,
+}
+
+/// What a [`Grouper`] has made up its mind about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grouped {
+    /// Operations that belong together.
+    Replace(Replace),
+    /// An operation that belongs to no replace.
+    Loose(Box<Operation>),
+}
+
+impl Grouper {
+    /// Takes the next operation, and gives back what is settled by it.
+    pub fn push(&mut self, operation: Operation) -> Vec<Grouped> {
+        let (Some(call), Some(key)) = (operation.call, key(&operation)) else {
+            return vec![Grouped::Loose(Box::new(operation))];
+        };
+        let run = self.runs.entry(key).or_default();
+        let belongs = match call {
+            Call::SetAddCounters => true,
+            _ => !is_decided(run),
+        };
+        let settled = if belongs {
+            Vec::new()
+        } else {
+            settle(std::mem::take(run))
+        };
+        run.push(operation);
+        settled
+    }
+
+    /// Gives back every run of which nothing was heard since `time_ns`: for a trace that goes on.
+    pub fn expire(&mut self, time_ns: u64) -> Vec<Grouped> {
+        let quiet = |run: &Vec<Operation>| run.last().is_none_or(|last| last.end_ns < time_ns);
+        self.take(quiet)
+    }
+
+    /// Gives back all that is left.
+    pub fn finish(mut self) -> Vec<Grouped> {
+        self.take(|_| true)
+    }
+
+    fn take(&mut self, which: impl Fn(&Vec<Operation>) -> bool) -> Vec<Grouped> {
+        let mut taken: Vec<_> = self.runs.extract_if(|_, run| which(run)).collect();
+        taken.sort_by(|(a, _), (b, _)| a.cmp(b));
+        taken.into_iter().flat_map(|(_, run)| settle(run)).collect()
+    }
+}
+
+fn key(operation: &Operation) -> Option<Key> {
+    Some(Key {
+        pid: operation.pid,
+        family: operation.family?,
+        table: operation.table.clone()?,
+    })
+}
+
+/// Whether a run's `SET_REPLACE` is done or refused for good, so that only counters may follow.
+fn is_decided(run: &[Operation]) -> bool {
+    let mut calls = run.iter().rev();
+    calls
+        .find(|operation| operation.call == Some(Call::SetReplace))
+        .is_some_and(|operation| !operation.must_repeat())
+        || run
+            .last()
+            .is_some_and(|last| last.call == Some(Call::SetAddCounters))
+}
+
+/// A run that has ended: a replace if it has a `SET_REPLACE`, else what it consists of.
+fn settle(run: Vec<Operation>) -> Vec<Grouped> {
+    let replace = Replace { operations: run };
+    if replace.attempts() > 0 {
+        return vec![Grouped::Replace(replace)];
+    }
+    let loose = replace.operations.into_iter();
+    loose
+        .map(|operation| Grouped::Loose(Box::new(operation)))
+        .collect()
+}

@@ -1,0 +1,451 @@
+//! Loading the programs, and attaching them where the table says.
+
+use std::{
+    any::Any,
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint, links::FdLink},
+    util::KernelVersion,
+};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+
+use super::{
+    misses,
+    own::Own,
+    recording::{Point, PointState, Tier},
+    symbols::{self, SymbolError, Symbols},
+    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
+    tracefs,
+};
+
+/// The probes, built by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipt-trace-probes"));
+
+/// How many ranges the probes' `BH_FUNCTIONS` has room for.
+const BH_FUNCTIONS_MAX: usize = 8;
+
+/// What keeps a program attached.
+enum Link {
+    /// A kprobe or tracepoint on a kernel that counts what it misses.
+    Counted(FdLink),
+    /// Any other, for its end of life only.
+    Other { _link: Box<dyn Any> },
+}
+
+impl Link {
+    /// Wraps a kprobe's or tracepoint's link. (aya gives a link's number only for an [`FdLink`],
+    /// which kernels that count misses always make.)
+    fn new<L: TryInto<FdLink> + 'static>(link: L) -> Option<Self> {
+        if misses::are_counted() {
+            link.try_into().ok().map(Self::Counted)
+        } else {
+            Some(Self::other(link))
+        }
+    }
+
+    fn other<L: 'static>(link: L) -> Self {
+        Self::Other {
+            _link: Box::new(link),
+        }
+    }
+}
+
+/// The probes as loaded and attached.
+pub struct Attached {
+    /// The object's programs and maps.
+    pub ebpf: Ebpf,
+    /// Every row of the table.
+    pub points: Vec<Point>,
+    /// The kernel's symbols, where they were needed.
+    pub symbols: Option<Symbols>,
+    /// In the order of attaching.
+    links: Vec<(String, Link)>,
+}
+
+/// Loads the probes and attaches those of `tier`. What does not attach is said in its [`Point`];
+/// an error is only what leaves nothing to measure with.
+pub fn attach(tier: Tier, log_level: u8) -> Result<Attached, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let symbols = (tier == Tier::Kprobe).then(Symbols::read);
+    let bh_functions = match &symbols {
+        Some(Ok(symbols)) => bh_functions(symbols),
+        _ => [0; 2 * BH_FUNCTIONS_MAX],
+    };
+    let ebpf = load(tier, log_level, &bh_functions)
+        .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
+    let mut attacher = Attacher {
+        tier,
+        tracefs,
+        symbols,
+        ebpf,
+        points: Vec::new(),
+        links: Vec::new(),
+    };
+    for row in ATTACH_POINTS {
+        attacher.attach(row)?;
+    }
+    Ok(Attached {
+        ebpf: attacher.ebpf,
+        points: attacher.points,
+        symbols: attacher.symbols.and_then(Result::ok),
+        links: attacher.links,
+    })
+}
+
+impl Attached {
+    /// Whether every kernel function that was to be probed refused, and if so why.
+    pub fn kprobes_refused(&self) -> Option<&str> {
+        let mut refusal = None;
+        for point in self
+            .points
+            .iter()
+            .filter(|point| point.name.starts_with('k'))
+        {
+            match &point.state {
+                PointState::Attached => return None,
+                PointState::Failed(reason) => refusal = refusal.or(Some(reason.as_str())),
+                PointState::Absent(_) => {}
+            }
+        }
+        refusal
+    }
+
+    /// How many hits the kernel has dropped since these probes were loaded, where it counts them.
+    pub fn missed(&self) -> Option<u64> {
+        if !misses::are_counted() {
+            return None;
+        }
+        let mut missed = 0;
+        for (name, link) in &self.links {
+            if let Link::Counted(link) = link {
+                let count = misses::of_link(link.info().ok()?.id()).ok()?;
+                log_missed(name, count);
+                missed += count;
+            }
+        }
+        for (name, program) in self.ebpf.programs() {
+            // A program that was not needed is not loaded, and missed nothing.
+            if let Ok(fd) = program.fd() {
+                let count = misses::of_program(fd.as_fd()).ok()?;
+                log_missed(name, count);
+                missed += count;
+            }
+        }
+        Some(missed)
+    }
+
+    /// Detaches everything, last attached first.
+    pub fn detach(&mut self) {
+        while let Some(link) = self.links.pop() {
+            drop(link);
+        }
+    }
+}
+
+fn log_missed(name: &str, count: u64) {
+    if count > 0 {
+        log::debug!("{count} hits of {name} were dropped by the kernel so far");
+    }
+}
+
+/// Creates the maps and reads the programs in; each is loaded when it is attached.
+fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+    let own = Own::look().unwrap_or(Own {
+        device: 0,
+        inode: 0,
+        pid: 0,
+    });
+    let may_read_kernel = u8::from(tier == Tier::Kprobe);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("OWN_PIDNS_DEV", &own.device, true)
+        .override_global("OWN_PIDNS_INO", &own.inode, true)
+        .override_global("OWN_PID", &own.pid, true)
+        .override_global("BH_FUNCTIONS", bh_functions, true)
+        .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    with_locked_memory(|| loader.load(OBJECT))
+}
+
+/// Runs `work` without a limit on locked memory, which maps count as up to 5.10.
+fn with_locked_memory<T>(work: impl FnOnce() -> T) -> T {
+    let counted = KernelVersion::current()
+        .is_ok_and(|running| running.code() < KernelVersion::new(5, 11, 0).code());
+    let limits = getrlimit(Resource::RLIMIT_MEMLOCK).ok().filter(|_| counted);
+    if limits.is_some() {
+        // Where this is refused, loading fails and says so.
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+    }
+    let value = work();
+    if let Some((soft, hard)) = limits {
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
+    }
+    value
+}
+
+/// The ranges of the functions in which BH comes back on.
+fn bh_functions(symbols: &Symbols) -> [u64; 2 * BH_FUNCTIONS_MAX] {
+    let mut ranges = [0; 2 * BH_FUNCTIONS_MAX];
+    let found = BH_FUNCTIONS.iter().filter_map(|function| {
+        let name = function
+            .names
+            .iter()
+            .find_map(|name| symbols.find(function.module, name).pop())?;
+        Some([name.address, symbols.end_of(&name)?])
+    });
+    for (range, found) in ranges.as_chunks_mut().0.iter_mut().zip(found) {
+        *range = found;
+    }
+    ranges
+}
+
+struct Attacher {
+    tier: Tier,
+    tracefs: PathBuf,
+    symbols: Option<Result<Symbols, SymbolError>>,
+    ebpf: Ebpf,
+    points: Vec<Point>,
+    links: Vec<(String, Link)>,
+}
+
+impl Attacher {
+    fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        match row.place {
+            Place::Function { end, functions } => {
+                for function in functions {
+                    let (name, state) = self.function(row, end, *function);
+                    self.push(row, name, state);
+                }
+            }
+            Place::Event {
+                group,
+                name,
+                since,
+                fields,
+            } => {
+                let state = self.event(row.program, group, name, since, fields);
+                let name = format!("tracepoint:{group}:{name}");
+                if let (true, PointState::Absent(reason) | PointState::Failed(reason)) =
+                    (row.is_essential(), &state)
+                {
+                    return Err(format!(
+                        "{name} cannot be attached, and without it nothing is seen: {reason}"
+                    ));
+                }
+                self.push(row, name, state);
+            }
+            Place::RawEvent { name, since } => {
+                let state = self.raw_event(row.program, name, since);
+                self.push(row, format!("raw_tracepoint:{name}"), state);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
+        if let PointState::Failed(reason) = &state {
+            log::warn!(
+                "{name} was not attached ({reason}); without it the report lacks {}",
+                row.lacks
+            );
+        }
+        self.points.push(Point {
+            name,
+            gives: row.gives,
+            state,
+        });
+    }
+
+    fn function(
+        &mut self,
+        row: &AttachPoint,
+        end: End,
+        function: Function,
+    ) -> (String, PointState) {
+        let kind = end.kind();
+        let module = function
+            .module
+            .map_or_else(String::new, |module| format!("{module}:"));
+        let as_listed = format!("{kind}:{module}{}", function.names[0]);
+        if self.tier != Tier::Kprobe {
+            return (
+                as_listed,
+                PointState::Absent("the tracepoint tier has no kprobes".to_owned()),
+            );
+        }
+        let target = match find(self.symbols.as_ref(), function) {
+            Ok(target) => target,
+            Err(state) => return (as_listed, state),
+        };
+        let state = match self.addresses_missing() {
+            Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
+            _ => self.state(|this| this.kprobe(row.program, &target)),
+        };
+        (format!("{kind}:{target}"), state)
+    }
+
+    /// Why addresses are not known, if they are not.
+    fn addresses_missing(&self) -> Option<String> {
+        match self.symbols.as_ref()? {
+            Ok(symbols) => symbols.are_hidden().then(|| symbols::HIDDEN.to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn event(
+        &mut self,
+        program: &str,
+        group: &str,
+        name: &str,
+        since: &str,
+        fields: &[super::table::Field],
+    ) -> PointState {
+        if !tracefs::has_event(&self.tracefs, group, name) {
+            return PointState::Absent(no_tracepoint(since));
+        }
+        if let Err(reason) = tracefs::check_fields(&self.tracefs, group, name, fields) {
+            return PointState::Failed(reason);
+        }
+        self.state(|this| {
+            let program: &mut TracePoint = this.program(program)?;
+            load_once(program.fd().is_ok(), || program.load())?;
+            let id = program.attach(group, name)?;
+            let link = program.take_link(id)?;
+            this.keep(name, Link::new(link))
+        })
+    }
+
+    fn raw_event(&mut self, program: &str, name: &str, since: &str) -> PointState {
+        let mut missing = false;
+        let state = self.state(|this| {
+            let program: &mut RawTracePoint = this.program(program)?;
+            program.load()?;
+            let id = program
+                .attach(name)
+                .inspect_err(|error| missing = is_not_found(error))?;
+            let link = program.take_link(id)?;
+            this.links.push((name.to_owned(), Link::other(link)));
+            Ok(())
+        });
+        if missing {
+            PointState::Absent(no_tracepoint(since))
+        } else {
+            state
+        }
+    }
+
+    fn kprobe(&mut self, program: &str, target: &str) -> Result<(), ProgramError> {
+        let program: &mut KProbe = self.program(program)?;
+        load_once(program.fd().is_ok(), || program.load())?;
+        let id = program.attach(target, 0)?;
+        let link = program.take_link(id)?;
+        self.keep(target, Link::new(link))
+    }
+
+    fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {
+        self.links
+            .push((name.to_owned(), link.ok_or(ProgramError::NotAttached)?));
+        Ok(())
+    }
+
+    fn program<'a, T>(&'a mut self, name: &str) -> Result<&'a mut T, ProgramError>
+    where
+        &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        self.ebpf
+            .program_mut(name)
+            .ok_or(ProgramError::NotLoaded)?
+            .try_into()
+    }
+
+    fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        match attach(self) {
+            Ok(()) => PointState::Attached,
+            Err(error) => PointState::Failed(chain(&error)),
+        }
+    }
+}
+
+/// Loads a program unless it is loaded already, for another function.
+fn load_once(
+    loaded: bool,
+    load: impl FnOnce() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    if loaded { Ok(()) } else { load() }
+}
+
+fn no_tracepoint(since: &str) -> String {
+    format!("this kernel has no such tracepoint (there since {since}, if configured)")
+}
+
+fn is_not_found(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::NotFound)
+}
+
+/// How a function is named to the kernel: `module:name`, or `name` for the kernel proper.
+fn find(
+    symbols: Option<&Result<Symbols, SymbolError>>,
+    function: Function,
+) -> Result<String, PointState> {
+    let qualified = |module: Option<&str>, name: &str| {
+        module.map_or_else(|| name.to_owned(), |module| format!("{module}:{name}"))
+    };
+    let Some(Ok(symbols)) = symbols else {
+        // Where symbols cannot be read, the kernel may still know the name.
+        return match (function.module, function.names) {
+            (Some(module), _) if !Path::new("/sys/module").join(module).exists() => {
+                Err(not_loaded(module))
+            }
+            (module, names) => Ok(qualified(module, names[names.len() - 1])),
+        };
+    };
+    // What is usually a module may be built in.
+    for module in [function.module, None] {
+        for name in function.names {
+            match symbols.find(module, name)[..] {
+                [] => {}
+                [symbol] => return Ok(qualified(module, symbol.name)),
+                [..] => {
+                    return Err(PointState::Failed(format!(
+                        "the kernel has several functions named {name}, and a probe cannot tell them apart"
+                    )));
+                }
+            }
+        }
+    }
+    Err(match function.module {
+        Some(module) if !symbols.has_module(module) => not_loaded(module),
+        _ => PointState::Absent("this kernel has no such function, or inlined it".to_owned()),
+    })
+}
+
+fn not_loaded(module: &str) -> PointState {
+    PointState::Absent(format!("the module {module} is not loaded"))
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    // A verifier's log has its verdict on the last lines.
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match lines[..] {
+        [first, .., before, last] if lines.len() > 3 => format!("{first} … {before} {last}"),
+        _ => lines.join(" "),
+    }
+}

@@ -1,0 +1,380 @@
+//! The thread that the probes live on: it attaches, reads the ring, detaches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya_log::EbpfLogger;
+use ipt_trace_common::{Record, SOFTIRQ_VECTORS, Site, SoftirqDelays};
+use log::Log;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::oneshot,
+    time::MissedTickBehavior,
+};
+
+use super::{
+    attach::{self, Attached},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    symbols::{self, Symbols},
+    table::{ATTACH_POINTS, Place},
+    tier::{Choice, Unavailable},
+};
+
+/// How often the ring is looked into: the probes wake nobody before it is half full.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the thread says when everything is attached.
+pub struct Started {
+    /// The tier that measures.
+    pub choice: Choice,
+    /// Every attach point.
+    pub points: Vec<Point>,
+    /// How long loading and attaching took.
+    pub attach_time: Duration,
+}
+
+/// What the thread is to do.
+pub struct Task {
+    /// The tier to begin with.
+    pub choice: Choice,
+    /// Whether a lower tier will do.
+    pub may_fall_back: bool,
+    /// Whether the probes' own diagnostics are wanted.
+    pub log: bool,
+}
+
+/// The thread's whole life. `None` if it could not start, which it has then said.
+pub fn run(
+    task: Task,
+    started: &mpsc::Sender<Result<Started, Unavailable>>,
+    stop: oneshot::Receiver<()>,
+) -> Option<Recording> {
+    let begin = Instant::now();
+    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, task.log) {
+        Ok(attached) => attached,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return None;
+        }
+    };
+    let Some(mut attached) = attached else {
+        let points = absent_points(&choice.reason);
+        let recording = nothing(choice.clone(), points.clone());
+        let _ = started.send(Ok(Started {
+            choice,
+            points,
+            attach_time: begin.elapsed(),
+        }));
+        let _ = stop.blocking_recv();
+        return Some(recording);
+    };
+    let mut reader = match Reader::new(&mut attached, task.log) {
+        Ok(reader) => reader,
+        Err(reason) => {
+            let _ = started.send(Err(Unavailable {
+                tier: choice.tier,
+                reason,
+            }));
+            return None;
+        }
+    };
+    let points = attached.points.clone();
+    let _ = started.send(Ok(Started {
+        choice: choice.clone(),
+        points,
+        attach_time: begin.elapsed(),
+    }));
+    let missed_before = attached.missed();
+    reader.read_until(stop);
+    let missed = attached.missed();
+    attached.detach();
+    reader.drain();
+    let (records, undecoded) = (reader.records, reader.undecoded);
+    Some(Recording {
+        tier: choice.tier,
+        tier_reason: choice.reason,
+        symbols: resolve(&records, attached.symbols.take()),
+        records,
+        softirqs: softirqs(&attached),
+        losses: Losses {
+            lost_records: lost(&attached) + undecoded,
+            missed_hits: missed
+                .zip(missed_before)
+                .map(|(after, before)| after - before),
+        },
+        points: attached.points,
+    })
+}
+
+/// Attaches the chosen tier, or the next lower one where that may be.
+fn attach_best(
+    mut choice: Choice,
+    may_fall_back: bool,
+    log: bool,
+) -> Result<(Choice, Option<Attached>), Unavailable> {
+    // aya-log counts levels from 1, error, to 5, trace.
+    let log_level = if log { 4 } else { 0 };
+    loop {
+        let reason = match attach::attach(choice.tier, log_level) {
+            Ok(attached) => match attached.kprobes_refused() {
+                None => return Ok((choice, Some(attached))),
+                Some(reason) => format!("the kernel refuses kprobes: {reason}"),
+            },
+            Err(reason) => reason,
+        };
+        if !may_fall_back {
+            return Err(Unavailable {
+                tier: choice.tier,
+                reason,
+            });
+        }
+        let lower = match choice.tier {
+            Tier::Kprobe => Tier::Tracepoint,
+            Tier::Tracepoint | Tier::None => Tier::None,
+        };
+        choice = Choice {
+            tier: lower,
+            reason,
+        };
+        if lower == Tier::None {
+            return Ok((choice, None));
+        }
+    }
+}
+
+/// A recording of a run without probes.
+pub fn nothing(choice: Choice, points: Vec<Point>) -> Recording {
+    Recording {
+        tier: choice.tier,
+        tier_reason: choice.reason,
+        points,
+        records: Vec::new(),
+        softirqs: Vec::new(),
+        symbols: BTreeMap::new(),
+        losses: Losses::default(),
+    }
+}
+
+/// The table's rows, none of them attached for this reason.
+pub fn absent_points(reason: &str) -> Vec<Point> {
+    let point = |name, gives| Point {
+        name,
+        gives,
+        state: PointState::Absent(reason.to_owned()),
+    };
+    let mut points = Vec::new();
+    for row in ATTACH_POINTS {
+        match row.place {
+            Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
+                let module = function
+                    .module
+                    .map_or_else(String::new, |module| format!("{module}:"));
+                point(
+                    format!("{}:{module}{}", end.kind(), function.names[0]),
+                    row.gives,
+                )
+            })),
+            Place::Event { group, name, .. } => {
+                points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
+            }
+            Place::RawEvent { name, .. } => {
+                points.push(point(format!("raw_tracepoint:{name}"), row.gives));
+            }
+        }
+    }
+    points
+}
+
+/// Takes records out of the ring, and the probes' diagnostics out of theirs.
+struct Reader {
+    ring: RingBuf<MapData>,
+    logger: Option<EbpfLogger<&'static dyn Log>>,
+    records: Vec<Record>,
+    /// What was in the ring and is not a record.
+    undecoded: u64,
+}
+
+impl Reader {
+    fn new(attached: &mut Attached, log: bool) -> Result<Self, String> {
+        let ring = attached
+            .ebpf
+            .take_map("RECORDS")
+            .ok_or("the probes have no ring")?;
+        let ring =
+            RingBuf::try_from(ring).map_err(|error| format!("the ring cannot be read: {error}"))?;
+        let logger = if log {
+            let logger = EbpfLogger::init(&mut attached.ebpf);
+            logger
+                .inspect_err(|error| log::warn!("the probes' diagnostics cannot be read: {error}"))
+                .ok()
+        } else {
+            None
+        };
+        Ok(Self {
+            ring,
+            logger,
+            records: Vec::new(),
+            undecoded: 0,
+        })
+    }
+
+    /// Reads whatever is there.
+    fn drain(&mut self) {
+        while let Some(item) = self.ring.next() {
+            match Record::decode(&item) {
+                Ok(record) => self.records.push(record),
+                Err(error) => {
+                    log::warn!("the ring held {error}");
+                    self.undecoded += 1;
+                }
+            }
+        }
+        if let Some(logger) = &mut self.logger {
+            logger.flush();
+        }
+    }
+
+    /// Reads as records come, until told to stop.
+    fn read_until(&mut self, mut stop: oneshot::Receiver<()>) {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // The ring holds what one restore records many times over; it is read at the end.
+                log::warn!("the ring is only read at the end: {error}");
+                let _ = stop.blocking_recv();
+                return;
+            }
+        };
+        runtime.block_on(async {
+            if let Err(error) = self.read_as_it_comes(&mut stop).await {
+                log::warn!("the ring is only read at the end: {error}");
+                let _ = stop.await;
+            }
+        });
+    }
+
+    async fn read_as_it_comes(&mut self, stop: &mut oneshot::Receiver<()>) -> std::io::Result<()> {
+        let ring = readable(&self.ring)?;
+        let logger = self.logger.as_ref().map(readable).transpose()?;
+        let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                guard = ring.readable() => guard?.clear_ready(),
+                guard = async {
+                    match &logger {
+                        Some(logger) => logger.readable().await.map(Some),
+                        None => std::future::pending().await,
+                    }
+                } => if let Some(mut guard) = guard? { guard.clear_ready() },
+                _ = &mut *stop => return Ok(()),
+            }
+            self.drain();
+        }
+    }
+}
+
+/// A descriptor of its own for tokio to wait on, so that the ring itself can be read meanwhile.
+fn readable(fd: &impl AsFd) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+    let own = fd.as_fd().try_clone_to_owned()?;
+    // SAFETY: the `AsyncFd` owns this descriptor, so it stays open and the same until dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
+}
+
+/// [`SoftirqDelays`] as a map's value.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Delays(SoftirqDelays);
+
+// SAFETY: it is made of u64 alone, so that it has no padding and every value is valid.
+unsafe impl aya::Pod for Delays {}
+
+fn per_cpu<'a, T: aya::Pod>(
+    attached: &'a Attached,
+    name: &str,
+) -> Option<PerCpuArray<&'a MapData, T>> {
+    let map: &Map = attached.ebpf.map(name)?;
+    PerCpuArray::try_from(map)
+        .inspect_err(|error| log::warn!("{name} cannot be read: {error}"))
+        .ok()
+}
+
+fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
+    let Some(map) = per_cpu::<Delays>(attached, "SOFTIRQ_DELAYS") else {
+        return Vec::new();
+    };
+    let mut cells = Vec::new();
+    for vector in (0..).take(SOFTIRQ_VECTORS) {
+        let Ok(values) = map.get(&vector, 0) else {
+            continue;
+        };
+        for (cpu, Delays(delays)) in (0..).zip(values.iter()) {
+            if delays.count > 0 {
+                cells.push(SoftirqCell {
+                    cpu,
+                    vector,
+                    count: delays.count,
+                    sum_ns: delays.sum_ns,
+                    max_ns: delays.max_ns,
+                    buckets: delays.buckets.to_vec(),
+                });
+            }
+        }
+    }
+    cells
+}
+
+fn lost(attached: &Attached) -> u64 {
+    per_cpu::<u64>(attached, "LOST_RECORDS")
+        .and_then(|map| map.get(&0, 0).ok())
+        .map_or(0, |values| values.iter().sum())
+}
+
+/// Names the code and the locks that the records point to, as far as they have names.
+fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
+    let addresses: BTreeSet<u64> = records
+        .iter()
+        .filter(|record| record.a != 0 && holds_address(record.site))
+        .map(|record| record.a)
+        .collect();
+    if addresses.is_empty() {
+        return BTreeMap::new();
+    }
+    let symbols = match symbols.map_or_else(Symbols::read, Ok) {
+        Ok(symbols) => symbols,
+        Err(error) => {
+            log::warn!("addresses stay without names: {error}");
+            return BTreeMap::new();
+        }
+    };
+    if symbols.are_hidden() {
+        log::warn!("addresses stay without names: {}", symbols::HIDDEN);
+    }
+    addresses
+        .into_iter()
+        .filter_map(|address| Some((address, symbols.name_of(address)?)))
+        .collect()
+}
+
+/// Whether a record's first word is the address of code or of a lock.
+fn holds_address(site: u16) -> bool {
+    matches!(
+        Site::from_number(site),
+        Some(
+            Site::BhEnable
+                | Site::IpiSyncEnter
+                | Site::IpiSendCpu
+                | Site::IpiSendMask
+                | Site::ContentionBegin
+        )
+    )
+}

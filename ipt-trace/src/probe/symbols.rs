@@ -1,0 +1,284 @@
+//! The kernel's symbols, from `/proc/kallsyms`.
+
+use std::{fs, io};
+
+/// Where the kernel lists its symbols.
+const KALLSYMS: &str = "/proc/kallsyms";
+
+/// Suffixes that compilers give to functions whose arguments they changed. The entry of such a
+/// function is still the entry of the one that the source names; `.part` and `.cold` are not.
+const SUFFIXES: [&str; 3] = [".isra.", ".constprop.", ".llvm."];
+
+/// Why the symbols cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SymbolError {
+    /// The file cannot be read.
+    #[error("{KALLSYMS} cannot be read ({0}); the kernel needs CONFIG_KALLSYMS")]
+    Unreadable(#[from] io::Error),
+    /// A line is not as expected.
+    #[error("{KALLSYMS} has an unexpected line {line}: {text:?}")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What it says.
+        text: String,
+    },
+}
+
+/// What to say where addresses are needed and [`Symbols::are_hidden`].
+pub const HIDDEN: &str =
+    "the kernel hides its addresses; set kernel.kptr_restrict to 0 or 1 and run with CAP_SYSLOG";
+
+/// One function or object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// Its first address.
+    pub address: u64,
+    /// Its name, with the compiler's suffix if it has one.
+    pub name: &'a str,
+    /// Its module, `None` for the kernel proper.
+    pub module: Option<&'a str>,
+}
+
+/// The kernel's functions and objects, sorted by address.
+#[derive(Debug)]
+pub struct Symbols {
+    text: String,
+    hidden: bool,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    address: u64,
+    is_function: bool,
+    /// Where the name is.
+    name: Range,
+    /// Where the module's name is; empty for the kernel proper.
+    module: Range,
+}
+
+/// A stretch of [`Symbols::text`]: first byte and length.
+type Range = (u32, u16);
+
+impl Symbols {
+    /// Reads those of the running kernel.
+    pub fn read() -> Result<Self, SymbolError> {
+        Self::parse(fs::read_to_string(KALLSYMS)?)
+    }
+
+    /// Reads the text of `/proc/kallsyms`: address, type, name, and a module in brackets.
+    fn parse(text: String) -> Result<Self, SymbolError> {
+        let mut entries = Vec::with_capacity(text.len() / 40);
+        let mut any_address = false;
+        for (n, line) in text.split_inclusive('\n').enumerate() {
+            let unexpected = || SymbolError::Line {
+                line: n + 1,
+                text: line.trim_end().to_owned(),
+            };
+            let mut words = line.split_ascii_whitespace();
+            let (Some(address), Some(kind), Some(name)) =
+                (words.next(), words.next(), words.next())
+            else {
+                return Err(unexpected());
+            };
+            let address = u64::from_str_radix(address, 16).map_err(|_| unexpected())?;
+            any_address |= address != 0;
+            let is_function = matches!(kind, "t" | "T" | "w" | "W");
+            // Low addresses are offsets into per-CPU memory, or hidden and all zero.
+            if address >> 63 == 0 && !(is_function && address == 0) {
+                continue;
+            }
+            let module = words
+                .next()
+                .and_then(|word| word.strip_prefix('[')?.strip_suffix(']'))
+                .unwrap_or("");
+            let (Some(name), Some(module)) = (range_of(&text, name), range_of(&text, module))
+            else {
+                return Err(unexpected());
+            };
+            entries.push(Entry {
+                address,
+                is_function,
+                name,
+                module,
+            });
+        }
+        entries.sort_by_key(|entry: &Entry| entry.address);
+        Ok(Self {
+            text,
+            hidden: !any_address,
+            entries,
+        })
+    }
+
+    /// Whether the kernel shows every address as zero: then names can be looked up, and nothing
+    /// else.
+    pub const fn are_hidden(&self) -> bool {
+        self.hidden
+    }
+
+    fn word(&self, (start, length): Range) -> &str {
+        let start = start as usize;
+        &self.text[start..start + usize::from(length)]
+    }
+
+    fn symbol(&self, entry: &Entry) -> Symbol<'_> {
+        Symbol {
+            address: entry.address,
+            name: self.word(entry.name),
+            module: Some(self.word(entry.module)).filter(|module| !module.is_empty()),
+        }
+    }
+
+    fn functions(&self) -> impl Iterator<Item = Symbol<'_>> {
+        let functions = self.entries.iter().filter(|entry| entry.is_function);
+        functions.map(|entry| self.symbol(entry))
+    }
+
+    /// The functions of this name in this module: exactly so, or else with a compiler's suffix.
+    pub fn find(&self, module: Option<&str>, name: &str) -> Vec<Symbol<'_>> {
+        let here = |symbol: &Symbol<'_>| symbol.module == module;
+        let exact: Vec<_> = self
+            .functions()
+            .filter(|symbol| symbol.name == name && here(symbol))
+            .collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        let suffixed = |symbol: &Symbol<'_>| {
+            symbol
+                .name
+                .strip_prefix(name)
+                .is_some_and(|rest| SUFFIXES.iter().any(|suffix| rest.starts_with(suffix)))
+        };
+        self.functions()
+            .filter(|symbol| suffixed(symbol) && here(symbol))
+            .collect()
+    }
+
+    /// Whether any function of this module is listed.
+    pub fn has_module(&self, module: &str) -> bool {
+        self.functions().any(|symbol| symbol.module == Some(module))
+    }
+
+    /// How many symbols lie at or below an address.
+    fn rank(&self, address: u64) -> usize {
+        self.entries
+            .partition_point(|entry| entry.address <= address)
+    }
+
+    /// The address after a function's last: where the next symbol begins.
+    pub fn end_of(&self, symbol: &Symbol<'_>) -> Option<u64> {
+        self.entries
+            .get(self.rank(symbol.address))
+            .map(|next| next.address)
+    }
+
+    /// The function or object around an address as `name+0xoffset`, or `name` at its first byte.
+    pub fn name_of(&self, address: u64) -> Option<String> {
+        let after = self.rank(address);
+        // The last symbol has no known end.
+        if after == self.entries.len() {
+            return None;
+        }
+        let symbol = self.symbol(self.entries.get(after.checked_sub(1)?)?);
+        Some(match address - symbol.address {
+            0 => symbol.name.to_owned(),
+            offset => format!("{}+{offset:#x}", symbol.name),
+        })
+    }
+}
+
+/// Where `word` is in the text that it was cut out of.
+fn range_of(text: &str, word: &str) -> Option<Range> {
+    let length = u16::try_from(word.len()).ok()?;
+    if length == 0 {
+        return Some((0, 0));
+    }
+    let start = word.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    Some((u32::try_from(start).ok()?, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SymbolError, Symbols};
+
+    const TEXT: &str = "\
+0000000000001000 A per_cpu_thing
+ffffffff81000000 T _stext
+ffffffff81000100 t get_counters.isra.0
+ffffffff81000200 D some_data
+ffffffff81000300 t smp_call_function_many_cond
+ffffffff81000400 t smp_call_function_many_cond.cold
+ffffffffc0100100 t translate_table\t[ip_tables]
+ffffffffc0100000 t cleanup_entry\t[ip_tables]
+ffffffffc0200000 t translate_table\t[ip6_tables]
+ffffffffc0200100 t cleanup_entry\t[ip6_tables]
+";
+
+    fn symbols() -> Symbols {
+        Symbols::parse(TEXT.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_looked_up_within_its_module() {
+        let symbols = symbols();
+        let found = symbols.find(Some("ip6_tables"), "translate_table");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].address, 0xffff_ffff_c020_0000);
+        assert!(symbols.find(None, "translate_table").is_empty());
+        assert!(symbols.has_module("ip_tables"));
+        assert!(!symbols.has_module("x_tables"));
+    }
+
+    #[test]
+    fn a_compilers_suffix_is_found_but_not_a_cold_part() {
+        let symbols = symbols();
+        let found = symbols.find(None, "get_counters");
+        assert_eq!(found[0].name, "get_counters.isra.0");
+        let found = symbols.find(None, "smp_call_function_many_cond");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].name, "smp_call_function_many_cond");
+        assert!(symbols.find(None, "smp_call_function_many").is_empty());
+    }
+
+    #[test]
+    fn addresses_lead_to_names() {
+        let symbols = symbols();
+        let name = |address| symbols.name_of(address);
+        assert_eq!(name(0xffff_ffff_8100_0000).as_deref(), Some("_stext"));
+        assert_eq!(
+            name(0xffff_ffff_c010_0112).as_deref(),
+            Some("translate_table+0x12")
+        );
+        assert_eq!(
+            name(0xffff_ffff_8100_0208).as_deref(),
+            Some("some_data+0x8")
+        );
+        assert_eq!(name(0x1008), None, "per-CPU offsets are no addresses");
+        assert_eq!(name(0xff27_a702_82a5_6470), None, "nor is the heap named");
+        let [first] = symbols.find(Some("ip_tables"), "cleanup_entry")[..] else {
+            panic!("not exactly one");
+        };
+        assert_eq!(symbols.end_of(&first), Some(0xffff_ffff_c010_0100));
+    }
+
+    #[test]
+    fn names_are_found_where_addresses_are_hidden() {
+        let text = "0000000000000000 T _stext\n0000000000000000 t xt_replace_table\t[x_tables]\n";
+        let hidden = Symbols::parse(text.to_owned()).unwrap();
+        assert!(hidden.are_hidden() && !symbols().are_hidden());
+        let [swap] = hidden.find(Some("x_tables"), "xt_replace_table")[..] else {
+            panic!("not exactly one");
+        };
+        assert_eq!(hidden.end_of(&swap), None);
+        assert_eq!(hidden.name_of(0xffff_ffff_8100_0000), None);
+    }
+
+    #[test]
+    fn a_strange_line_is_named() {
+        let strange = Symbols::parse("ffffffff81000000 T _stext\nnonsense\n".to_owned());
+        assert!(matches!(strange, Err(SymbolError::Line { line: 2, .. })));
+    }
+}

@@ -1,0 +1,471 @@
+//! The one table of attach points. Attaching, the list of points in a recording and
+//! `ipt-trace probes` are all driven by it; a new probe is a new row here and a program of the
+//! same name among the probes.
+
+use super::recording::Tier;
+
+/// Which end of a kernel function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// kprobe at its first instruction.
+    Entry,
+    /// kretprobe.
+    Return,
+}
+
+impl End {
+    /// What a probe there is called.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Entry => "kprobe",
+            Self::Return => "kretprobe",
+        }
+    }
+}
+
+/// A kernel function by the names that it has had.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// The module that has it, or `None` for the kernel proper.
+    pub module: Option<&'static str>,
+    /// Its names; the first one that the running kernel has is the one to probe.
+    pub names: &'static [&'static str],
+}
+
+/// A field that a program reads from a tracepoint's event, as its format file describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub size: u32,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// A function's entry or return, in as many functions as are listed.
+    Function {
+        /// Which end.
+        end: End,
+        /// The functions; a family whose module is not loaded is left out.
+        functions: &'static [Function],
+    },
+    /// A tracepoint through its event in tracefs.
+    Event {
+        /// The event's group.
+        group: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+        /// What the program reads of it.
+        fields: &'static [Field],
+    },
+    /// A tracepoint without its event: the program reads the arguments.
+    RawEvent {
+        /// Its name.
+        name: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+    },
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct AttachPoint {
+    /// The program's name.
+    pub program: &'static str,
+    /// Where it is attached.
+    pub place: Place,
+    /// What it gives, in words that can stand in a sentence.
+    pub gives: &'static str,
+    /// What a report lacks without it.
+    pub lacks: &'static str,
+}
+
+impl AttachPoint {
+    /// The lowest tier that includes it.
+    pub const fn tier(&self) -> Tier {
+        match self.place {
+            Place::Function { .. } => Tier::Kprobe,
+            Place::Event { .. } | Place::RawEvent { .. } => Tier::Tracepoint,
+        }
+    }
+
+    /// Whether nothing at all is measured without it.
+    pub fn is_essential(&self) -> bool {
+        matches!(
+            self.place,
+            Place::Event {
+                group: "syscalls",
+                ..
+            }
+        )
+    }
+}
+
+/// The row of this program.
+pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
+    ATTACH_POINTS.iter().find(|point| point.program == program)
+}
+
+const fn x_tables(names: &'static [&'static str]) -> Function {
+    Function {
+        module: Some("x_tables"),
+        names,
+    }
+}
+
+const fn kernel(names: &'static [&'static str]) -> Function {
+    Function {
+        module: None,
+        names,
+    }
+}
+
+const fn field(name: &'static str, offset: u32, size: u32) -> Field {
+    Field { name, offset, size }
+}
+
+/// The sockopt handlers of both families.
+const CTL: &[Function] = &[
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_ipt_set_ctl"],
+    },
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_ipt_get_ctl"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_ip6t_set_ctl"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_ip6t_get_ctl"],
+    },
+];
+
+/// Walks the new table and checks each rule; one per family.
+const CHECK: &[Function] = &[
+    Function {
+        module: Some("ip_tables"),
+        names: &["translate_table"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["translate_table"],
+    },
+];
+
+const LOCK: &[Function] = &[x_tables(&["xt_find_table_lock"])];
+const UNLOCK: &[Function] = &[x_tables(&["xt_table_unlock"])];
+const FREE: &[Function] = &[x_tables(&["xt_free_table_info"])];
+
+/// The swap. From 6.12 on `xt_replace_table` wraps `do_replace_table` and writes the audit record.
+pub(super) const SWAP: Function = x_tables(&["do_replace_table", "xt_replace_table"]);
+
+/// Functions in which BH comes back on: the swap, and the counters, which 5.10 to 7.2 as Debian
+/// builds them have inlined into the sockopt's handler.
+pub(super) const BH_FUNCTIONS: &[Function] = &[
+    SWAP,
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_ipt_set_ctl"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_ip6t_set_ctl"],
+    },
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_add_counters"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_add_counters"],
+    },
+];
+
+const BH_ENABLE: &[Function] = &[kernel(&["__local_bh_enable_ip"])];
+const IPI_SYNC: &[Function] = &[kernel(&["smp_call_function_many_cond"])];
+
+const fn entry(
+    program: &'static str,
+    functions: &'static [Function],
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Function {
+            end: End::Entry,
+            functions,
+        },
+        gives,
+        lacks,
+    }
+}
+
+const fn exit(
+    program: &'static str,
+    functions: &'static [Function],
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Function {
+            end: End::Return,
+            functions,
+        },
+        gives,
+        lacks,
+    }
+}
+
+const fn event(
+    program: &'static str,
+    (group, name): (&'static str, &'static str),
+    since: &'static str,
+    fields: &'static [Field],
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Event {
+            group,
+            name,
+            since,
+            fields,
+        },
+        gives,
+        lacks,
+    }
+}
+
+const fn raw(
+    program: &'static str,
+    name: &'static str,
+    since: &'static str,
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::RawEvent { name, since },
+        gives,
+        lacks,
+    }
+}
+
+const CALL_FIELDS: &[Field] = &[
+    field("level", 24, 8),
+    field("optname", 32, 8),
+    field("optval", 40, 8),
+];
+const RESULT_FIELDS: &[Field] = &[field("ret", 16, 8)];
+
+/// Every attach point, in the order of attaching. The calls' entries come last, because nothing
+/// is recorded until an operation opens, and an operation that opens should be seen whole;
+/// detaching goes the other way round.
+pub static ATTACH_POINTS: &[AttachPoint] = &[
+    event(
+        "setsockopt_exit",
+        ("syscalls", "sys_exit_setsockopt"),
+        "3.0",
+        RESULT_FIELDS,
+        "the end and result of each SET_REPLACE and SET_ADD_COUNTERS",
+        "every time and result",
+    ),
+    event(
+        "getsockopt_exit",
+        ("syscalls", "sys_exit_getsockopt"),
+        "3.0",
+        RESULT_FIELDS,
+        "the end and result of each GET_INFO and GET_ENTRIES",
+        "every time and result",
+    ),
+    entry(
+        "ctl_enter",
+        CTL,
+        "where the sockopt reaches the table code",
+        "the phases inside a call",
+    ),
+    exit(
+        "ctl_exit",
+        CTL,
+        "where the sockopt leaves the table code",
+        "the phases inside a call",
+    ),
+    entry(
+        "check_enter",
+        CHECK,
+        "the start of the check of the new rules",
+        "the phases inside a call",
+    ),
+    exit(
+        "check_exit",
+        CHECK,
+        "the end of the check of the new rules",
+        "the phases inside a call",
+    ),
+    entry(
+        "lock_enter",
+        LOCK,
+        "the start of the wait for the mutex",
+        "the wait for the mutex and its hold",
+    ),
+    exit(
+        "lock_exit",
+        LOCK,
+        "the end of the wait for the mutex and the start of its hold",
+        "the wait for the mutex and its hold",
+    ),
+    entry(
+        "unlock",
+        UNLOCK,
+        "the end of the mutex hold",
+        "the wait for the mutex and its hold",
+    ),
+    entry(
+        "swap_enter",
+        &[SWAP],
+        "the start of the swap",
+        "the swap and the drain",
+    ),
+    exit(
+        "swap_exit",
+        &[SWAP],
+        "the end of the swap and the drain",
+        "the swap and the drain",
+    ),
+    entry(
+        "free_enter",
+        FREE,
+        "the start of freeing the old table",
+        "the phases inside a call",
+    ),
+    exit(
+        "free_exit",
+        FREE,
+        "the end of freeing the old table",
+        "the phases inside a call",
+    ),
+    entry(
+        "bh_enable",
+        BH_ENABLE,
+        "where BH came back on",
+        "where BH was off",
+    ),
+    entry(
+        "ipi_sync_enter",
+        IPI_SYNC,
+        "the start of each wait for other CPUs to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    exit(
+        "ipi_sync_exit",
+        IPI_SYNC,
+        "the end of each wait for other CPUs to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    event(
+        "ipi_send_cpu",
+        ("ipi", "ipi_send_cpu"),
+        "6.4",
+        &[field("cpu", 8, 4), field("callback", 24, 8)],
+        "the IPIs sent to one CPU",
+        "the number of IPIs",
+    ),
+    event(
+        "ipi_send_cpumask",
+        ("ipi", "ipi_send_cpumask"),
+        "6.4",
+        &[field("cpumask", 8, 4), field("callback", 24, 8)],
+        "the IPIs sent to several CPUs",
+        "the number of IPIs",
+    ),
+    event(
+        "contention_begin",
+        ("lock", "contention_begin"),
+        "5.19",
+        &[field("lock_addr", 8, 8), field("flags", 16, 4)],
+        "the start of each wait for a contended lock",
+        "the exact wait for the mutex",
+    ),
+    event(
+        "contention_end",
+        ("lock", "contention_end"),
+        "5.19",
+        &[field("lock_addr", 8, 8), field("ret", 16, 4)],
+        "the end of each wait for a contended lock",
+        "the exact wait for the mutex",
+    ),
+    raw(
+        "softirq_raise",
+        "softirq_raise",
+        "2.6.31",
+        "when softirqs were raised",
+        "the delay of softirqs",
+    ),
+    raw(
+        "softirq_entry",
+        "softirq_entry",
+        "2.6.31",
+        "when softirqs ran",
+        "the delay of softirqs",
+    ),
+    event(
+        "getsockopt_enter",
+        ("syscalls", "sys_enter_getsockopt"),
+        "3.0",
+        CALL_FIELDS,
+        "the start, table and sizes of each GET_INFO and GET_ENTRIES",
+        "every operation that reads",
+    ),
+    event(
+        "setsockopt_enter",
+        ("syscalls", "sys_enter_setsockopt"),
+        "3.0",
+        CALL_FIELDS,
+        "the start, table and sizes of each SET_REPLACE and SET_ADD_COUNTERS",
+        "every operation that changes a table",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ATTACH_POINTS;
+
+    #[test]
+    fn each_program_has_one_row() {
+        let programs: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.program).collect();
+        assert_eq!(programs.len(), ATTACH_POINTS.len());
+        let gives: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.gives).collect();
+        assert_eq!(
+            gives.len(),
+            ATTACH_POINTS.len(),
+            "recordings tell rows apart by it"
+        );
+    }
+
+    #[test]
+    fn calls_open_last_and_close_first() {
+        let essential: Vec<_> = ATTACH_POINTS
+            .iter()
+            .enumerate()
+            .filter(|(_, point)| point.is_essential())
+            .map(|(place, _)| place)
+            .collect();
+        let last = ATTACH_POINTS.len() - 1;
+        assert_eq!(essential, [0, 1, last - 1, last]);
+    }
+}

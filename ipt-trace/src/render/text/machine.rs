@@ -1,0 +1,64 @@
+//! What was run, where, and by which means it was measured.
+
+use super::page::{Page, clean};
+use crate::report::{Report, Tier, words};
+
+/// Input, kernel, probes and lock file.
+pub(super) fn machine(page: &mut Page, report: &Report) {
+    if let Some(restore) = &report.restore {
+        let input = match restore.input.as_str() {
+            "-" => "standard input".to_owned(),
+            name => clean(name),
+        };
+        let parse = words::duration(restore.parse_ns);
+        page.field("input", &format!("{input}, parsed in {parse}"));
+    }
+    let machine = &report.machine;
+    let release = clean(&machine.kernel_release);
+    page.field("kernel", &format!("{release}{}", cpus(report)));
+    page.field("probes", &probes(report));
+    let Some(restore) = &report.restore else {
+        return;
+    };
+    let lock = match (restore.lock_wait_ns, restore.lock_hold_ns) {
+        (Some(wait), Some(hold)) => format!(
+            "waited for {}, held for {}",
+            words::duration(wait),
+            words::duration(hold)
+        ),
+        (Some(wait), None) => format!("waited for {}", words::duration(wait)),
+        _ => "none to take".to_owned(),
+    };
+    page.field("lock file", &lock);
+}
+
+fn cpus(report: &Report) -> String {
+    let Some(online) = report.machine.cpus_online else {
+        return String::new();
+    };
+    let plural = if online == 1 { "" } else { "s" };
+    match report.machine.cpus_possible {
+        Some(possible) if possible != online => {
+            format!(", {online} CPU{plural} ({possible} possible)")
+        }
+        _ => format!(", {online} CPU{plural}"),
+    }
+}
+
+fn probes(report: &Report) -> String {
+    let probes = &report.probes;
+    let reason = clean(&probes.reason);
+    let tier = match probes.tier {
+        Tier::Kprobe => "kprobe",
+        Tier::Tracepoint => "tracepoint",
+        Tier::None => return format!("none: {reason}"),
+    };
+    let failed = match probes.failed.len() {
+        0 => String::new(),
+        some => format!(", {some} failed"),
+    };
+    format!(
+        "{tier} tier, {} attached{failed}: {reason}",
+        probes.attached.len()
+    )
+}

@@ -1,0 +1,132 @@
+//! What follows the tables: neighbours, softirqs, and what is not known.
+
+use super::page::{Page, clean, paint};
+use crate::report::{Missing, OtherKind, Report, words};
+
+/// What other processes did meanwhile.
+pub(super) fn others(page: &mut Page, report: &Report) {
+    if report.others.is_empty() {
+        return;
+    }
+    page.blank();
+    page.heading("Meanwhile, by others");
+    for other in &report.others {
+        let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let family = other.family.map_or("?", |family| family.name());
+        let did = match other.kind {
+            OtherKind::Replace => "replaced",
+            OtherKind::Read => "read",
+            OtherKind::AddCounters => "added counters to",
+        };
+        let times = match other.count {
+            1 => String::new(),
+            count => format!(" {} times", words::count(count)),
+        };
+        let took = page.measured(other.ns, other.quality);
+        let held = match (other.hold_ns, other.hold_quality) {
+            (Some(ns), Some(quality)) => {
+                format!(", mutex held {}", page.measured(ns, quality))
+            }
+            _ => String::new(),
+        };
+        let pid = other.pid;
+        let text = format!("{comm} (pid {pid}) {did} {table} ({family}){times}: {took}{held}");
+        page.wrapped(anstyle::Style::new(), "  ", &text);
+    }
+}
+
+/// Softirq delays, of the vectors that were seen.
+pub(super) fn softirqs(page: &mut Page, report: &Report) {
+    let Some(softirqs) = &report.softirqs else {
+        return;
+    };
+    page.blank();
+    page.heading("Softirq delay, raised to run, on all CPUs meanwhile");
+    if softirqs.is_empty() {
+        page.line("  none was raised");
+        return;
+    }
+    let head = format!(
+        "  {:<10}{:>9}{:>11}{:>11}{:>11}  on CPU",
+        "vector", "count", "p50", "p99", "max"
+    );
+    let head = paint(page.style.faint, &head);
+    page.line(&head);
+    for softirq in softirqs {
+        let count = format!(
+            "{}{}",
+            page.mark(softirq.count_quality),
+            words::count(softirq.count)
+        );
+        let p50 = page.measured(softirq.p50_ns, softirq.p50_quality);
+        let p99 = page.measured(softirq.p99_ns, softirq.p99_quality);
+        let max = page.measured(softirq.max_ns, softirq.max_quality);
+        page.line(&format!(
+            "  {:<10}{count:>9}{p50:>11}{p99:>11}{max:>11}  {}",
+            clean(&softirq.vector),
+            softirq.max_cpu
+        ));
+    }
+}
+
+/// What was lost, zero included.
+pub(super) fn losses(page: &mut Page, report: &Report) {
+    let Some(losses) = report.losses else {
+        page.field("lost", "nothing was recorded");
+        return;
+    };
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let records = losses.lost_records;
+    let missed = match losses.missed_hits {
+        Some(hits) => format!("{} probe hit{}", words::count(hits), plural(hits)),
+        None => "probe hits not counted by this kernel".to_owned(),
+    };
+    let ansi = if records > 0 || losses.missed_hits.unwrap_or(0) > 0 {
+        page.style.bad
+    } else {
+        anstyle::Style::new()
+    };
+    let text = format!(
+        "{} record{}, {missed}",
+        words::count(records),
+        plural(records)
+    );
+    page.wrapped(ansi, "  lost       ", &text);
+}
+
+/// Which points did not measure, and what is missing because of it.
+pub(super) fn missing(page: &mut Page, report: &Report) {
+    for missing in &report.probes.failed {
+        let text = format!(
+            "{} ({}): {}",
+            clean(&missing.point),
+            clean(&missing.reason),
+            clean(&missing.lacks)
+        );
+        page.wrapped(page.style.bad, "  failed     ", &text);
+    }
+    for (reason, lacks) in by_reason(&report.probes.absent) {
+        page.field(
+            "missing",
+            &format!("{}: {}", lacks.join(", "), clean(reason)),
+        );
+    }
+}
+
+/// What is missing for the same reason, each thing once.
+fn by_reason(absent: &[Missing]) -> Vec<(&str, Vec<String>)> {
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for missing in absent {
+        let lacks = clean(&missing.lacks);
+        match groups
+            .iter_mut()
+            .find(|(reason, _)| *reason == missing.reason)
+        {
+            Some((_, group)) if group.contains(&lacks) => {}
+            Some((_, group)) => group.push(lacks),
+            None => groups.push((&missing.reason, vec![lacks])),
+        }
+    }
+    groups
+}

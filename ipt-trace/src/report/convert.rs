@@ -1,0 +1,173 @@
+//! What `correlate` found, in the report's words.
+
+use nix::errno::Errno;
+
+use super::model::{Drain, Ipi, IpiCause, Losses, Mutex, MutexCall, Phase, Window};
+use crate::{
+    correlate::{Call, Cause, Count, Measured, Operation, Quality},
+    probe,
+};
+
+/// The name of the errno in a call's result; `None` if it is none.
+pub(super) fn error(operation: &Operation) -> Option<String> {
+    let result = operation.result.filter(|result| *result < 0)?;
+    let errno = i32::try_from(result.checked_neg()?).map_or(Errno::UnknownErrno, Errno::from_raw);
+    Some(if errno == Errno::UnknownErrno {
+        format!("error {result}")
+    } else {
+        format!("{errno:?}")
+    })
+}
+
+/// The kernel's phases of a call.
+pub(super) fn phases(operation: &Operation, base_ns: u64) -> Vec<Phase> {
+    let convert = |phase: &crate::correlate::Phase| {
+        let names: Vec<_> = phase.parts.iter().map(|part| part.name()).collect();
+        Phase {
+            name: names.join("+"),
+            start_ns: phase.start_ns.saturating_sub(base_ns),
+            ns: phase.duration.ns,
+            quality: phase.duration.quality,
+            error: None,
+            phases: Vec::new(),
+        }
+    };
+    operation.phases.iter().map(convert).collect()
+}
+
+/// The name of a call's step.
+pub(super) const fn step_name(call: Call) -> &'static str {
+    match call {
+        Call::GetInfo => "info",
+        Call::GetEntries => "read",
+        Call::GetRevision => "revision",
+        Call::SetReplace => "replace",
+        Call::SetAddCounters => "add_counters",
+    }
+}
+
+/// All windows of some calls.
+pub(super) fn windows(operations: &[&Operation], base_ns: u64) -> Vec<Window> {
+    let all = operations.iter().flat_map(|operation| &operation.windows);
+    all.map(|window| Window {
+        kind: window.kind,
+        call: window.call,
+        site: window.site.clone(),
+        cpu: window.cpu,
+        start_ns: window.start_ns.saturating_sub(base_ns),
+        ns: window.duration.ns,
+        quality: window.duration.quality,
+        basis: window.basis.to_owned(),
+    })
+    .collect()
+}
+
+const fn split(measured: Option<Measured>) -> (Option<u64>, Option<Quality>) {
+    match measured {
+        Some(measured) => (Some(measured.ns), Some(measured.quality)),
+        None => (None, None),
+    }
+}
+
+/// The mutex in some calls.
+pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
+    let all = || operations.iter().map(|operation| operation.mutex);
+    let (wait_ns, wait_quality) = split(Measured::sum(all().filter_map(|mutex| mutex.wait)));
+    let (hold_ns, hold_quality) = split(Measured::sum(all().filter_map(|mutex| mutex.hold)));
+    let calls = operations.iter().filter_map(|operation| {
+        let call = operation.call.filter(|call| call.takes_mutex())?;
+        let (wait_ns, wait_quality) = split(operation.mutex.wait);
+        let (hold_ns, hold_quality) = split(operation.mutex.hold);
+        let (elsewhere_ns, elsewhere_quality) = split(operation.mutex.elsewhere);
+        Some(MutexCall {
+            call,
+            wait_ns,
+            wait_quality,
+            hold_ns,
+            hold_quality,
+            elsewhere_ns,
+            elsewhere_quality,
+        })
+    });
+    Mutex {
+        wait_ns,
+        wait_quality,
+        hold_ns,
+        hold_quality,
+        calls: calls.collect(),
+    }
+}
+
+/// The drain of the call that swapped.
+pub(super) fn drain(operations: &[&Operation]) -> Option<Drain> {
+    let drain = operations
+        .iter()
+        .rev()
+        .find_map(|operation| operation.drain)?;
+    Some(Drain {
+        ns: drain.duration.ns,
+        quality: drain.duration.quality,
+        basis: drain.basis.to_owned(),
+    })
+}
+
+/// The interrupts of some calls.
+pub(super) fn ipi(operations: &[&Operation]) -> Ipi {
+    let all = || operations.iter().map(|operation| &operation.ipi);
+    let sent = all().filter_map(|ipi| ipi.sent).reduce(|a, b| Count {
+        count: a.count.saturating_add(b.count),
+        quality: a.quality.and(b.quality),
+    });
+    let sync = || all().filter_map(|ipi| ipi.sync);
+    let (sync_ns, sync_quality) = split(Measured::sum(sync().map(|sync| sync.time)));
+    Ipi {
+        sent: sent.map(|sent| sent.count),
+        sent_quality: sent.map(|sent| sent.quality),
+        sync_calls: sync().map(|sync| sync.calls).reduce(u64::saturating_add),
+        sync_ns,
+        sync_quality,
+        causes: causes(
+            all().flat_map(|ipi| &ipi.causes),
+            sent.is_some(),
+            sync_ns.is_some(),
+        ),
+    }
+}
+
+/// Causes of several calls, those of the same function together, the most frequent first.
+fn causes<'a>(all: impl Iterator<Item = &'a Cause>, sends: bool, syncs: bool) -> Vec<IpiCause> {
+    let mut merged: Vec<Cause> = Vec::new();
+    for cause in all {
+        let same = merged
+            .iter_mut()
+            .find(|known| known.function == cause.function && known.purpose == cause.purpose);
+        let Some(known) = same else {
+            merged.push(cause.clone());
+            continue;
+        };
+        known.sent = known.sent.saturating_add(cause.sent);
+        known.broadcasts = known.broadcasts.saturating_add(cause.broadcasts);
+        known.cpus.extend(&cause.cpus);
+        known.syncs = known.syncs.saturating_add(cause.syncs);
+        known.sync_ns = known.sync_ns.saturating_add(cause.sync_ns);
+    }
+    merged.sort_by_key(|cause| std::cmp::Reverse((cause.sent, cause.sync_ns)));
+    let convert = |cause: Cause| IpiCause {
+        purpose: cause.purpose.to_owned(),
+        function: cause.function,
+        sent: sends.then_some(cause.sent),
+        broadcasts: sends.then_some(cause.broadcasts),
+        cpus: cause.cpus.into_iter().collect(),
+        sync_calls: syncs.then_some(cause.syncs),
+        sync_ns: syncs.then_some(cause.sync_ns),
+    };
+    merged.into_iter().map(convert).collect()
+}
+
+/// What was lost.
+pub(super) const fn losses(losses: probe::Losses) -> Losses {
+    Losses {
+        lost_records: losses.lost_records,
+        missed_hits: losses.missed_hits,
+    }
+}

@@ -1,0 +1,176 @@
+//! The report: what a run did and what it cost, joined from the program's own clock and from what
+//! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
+
+mod convert;
+mod join;
+mod machine;
+mod model;
+mod names;
+pub mod schema;
+mod softirq;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+pub(crate) mod tests;
+mod verdict;
+pub mod words;
+
+use crate::{
+    correlate::{Correlated, correlate},
+    kernel::clock::Span,
+    probe::{self, ATTACH_POINTS, PointState, Recording},
+    restore::Outcome,
+};
+use join::Frame;
+pub use machine::Machine;
+pub use model::{
+    Choice, Drain, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
+    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
+};
+pub use names::{Family, Tier};
+
+impl Report {
+    /// The report of the program's own restore; without a recording, of what its clock says.
+    pub fn of_restore(outcome: &Outcome, recording: Option<&Recording>, machine: &Machine) -> Self {
+        let correlated = recording.map(correlate).unwrap_or_default();
+        let frame = frame(&correlated, recording, outcome.whole.start_ns);
+        let tables = outcome.tables.iter();
+        let restore = Restore {
+            input: outcome.input.clone(),
+            wall_ns: outcome.whole.ns(),
+            parse_ns: outcome.parse.ns(),
+            lock_wait_ns: outcome.lock_wait.map(Span::ns),
+            lock_hold_ns: outcome.lock_hold.map(Span::ns),
+        };
+        Self {
+            restore: Some(restore),
+            replaces: tables.map(|table| frame.restored(table)).collect(),
+            others: frame.others(outcome.whole, true),
+            ..empty(recording, machine, frame.losses)
+        }
+        .without_idle_families()
+        .judged()
+    }
+
+    /// The report of every replace in a recording but the program's own.
+    pub fn of_recording(recording: &Recording, machine: &Machine) -> Self {
+        let correlated = correlate(recording);
+        let replaces = || {
+            correlated
+                .replaces
+                .iter()
+                .filter(|replace| replace.operations.iter().all(|operation| !operation.own))
+        };
+        let base_ns = replaces().map(crate::correlate::Replace::start_ns).min();
+        let frame = frame(&correlated, Some(recording), base_ns.unwrap_or(0));
+        let always = Span {
+            start_ns: 0,
+            end_ns: u64::MAX,
+        };
+        Self {
+            replaces: replaces()
+                .filter_map(|replace| frame.observed(replace))
+                .collect(),
+            others: frame.others(always, false),
+            ..empty(Some(recording), machine, frame.losses)
+        }
+        .without_idle_families()
+        .judged()
+    }
+
+    /// Leaves out the points of a family whose module is not loaded and that nobody used: nothing
+    /// is missing without them.
+    fn without_idle_families(mut self) -> Self {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            let used = self.replaces.iter().any(|replace| replace.family == family)
+                || self.others.iter().any(|other| other.family == Some(family));
+            if !used {
+                let module = format!(":{}:", family.kernel().module());
+                self.probes
+                    .absent
+                    .retain(|missing| !missing.point.contains(&module));
+            }
+        }
+        self
+    }
+
+    fn judged(self) -> Self {
+        Self {
+            verdict: verdict::verdict(&self),
+            ..self
+        }
+    }
+}
+
+fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns: u64) -> Frame<'a> {
+    let measured = recording.filter(|recording| recording.tier != probe::Tier::None);
+    Frame {
+        correlated,
+        losses: measured.map(|recording| convert::losses(recording.losses)),
+        base_ns,
+    }
+}
+
+/// A report of nothing yet.
+fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses>) -> Report {
+    Report {
+        schema_version: SCHEMA_VERSION,
+        tool: Tool {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        machine: machine.clone(),
+        probes: probes(recording),
+        restore: None,
+        replaces: Vec::new(),
+        others: Vec::new(),
+        softirqs: recording.and_then(softirq::softirqs),
+        losses,
+        verdict: Verdict {
+            text: String::new(),
+            longest_bh_off_ns: None,
+            longest_bh_off_quality: None,
+            grows_with_rules: None,
+        },
+    }
+}
+
+/// Which probes measured, and what is missing without the others.
+fn probes(recording: Option<&Recording>) -> Probes {
+    let Some(recording) = recording else {
+        return Probes {
+            tier: Tier::None,
+            reason: "no probes were loaded".to_owned(),
+            attached: Vec::new(),
+            failed: Vec::new(),
+            absent: Vec::new(),
+        };
+    };
+    let mut probes = Probes {
+        tier: recording.tier.into(),
+        reason: recording.tier_reason.clone(),
+        attached: Vec::new(),
+        failed: Vec::new(),
+        absent: Vec::new(),
+    };
+    for point in &recording.points {
+        let missing = |reason: &String| Missing {
+            point: point.name.clone(),
+            reason: reason.clone(),
+            lacks: lacks(point.gives).to_owned(),
+        };
+        match &point.state {
+            PointState::Attached => probes.attached.push(point.name.clone()),
+            PointState::Failed(reason) => probes.failed.push(missing(reason)),
+            PointState::Absent(reason) => probes.absent.push(missing(reason)),
+        }
+    }
+    probes
+}
+
+/// What a report lacks without the points that give this.
+fn lacks(gives: &'static str) -> &'static str {
+    let mut rows = ATTACH_POINTS.iter();
+    rows.find(|row| row.gives == gives)
+        .map_or(gives, |row| row.lacks)
+}

@@ -1,0 +1,367 @@
+//! The report's data, in the shape and under the names of its JSON document.
+//!
+//! Durations are whole nanoseconds. A field that is a duration ends in `_ns`; an object that is
+//! one has it as `ns`, with its `quality` beside it. Times are counted from the run's beginning.
+//! `null` means not measured, never zero.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    machine::Machine,
+    names::{Family, Tier},
+};
+use crate::correlate::{Call, Quality, WindowKind};
+
+/// The version of the document's shape. Fields may be added without a new one.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What a run did and what it cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(title = "ipt-trace report")]
+pub struct Report {
+    /// The version of this document's shape.
+    pub schema_version: u32,
+    /// The program that wrote it.
+    pub tool: Tool,
+    /// The machine that was measured.
+    pub machine: Machine,
+    /// Which probes measured, and what is missing because of those that did not.
+    pub probes: Probes,
+    /// The program's own restore; null if it only measured.
+    pub restore: Option<Restore>,
+    /// The replaces that the report is about, in the order of their beginnings.
+    pub replaces: Vec<Replace>,
+    /// What other processes did with tables meanwhile.
+    pub others: Vec<Other>,
+    /// Raise-to-entry delays of softirqs on all CPUs while a call was under way, by vector; null
+    /// if not measured.
+    pub softirqs: Option<Vec<Softirq>>,
+    /// What may be missing; null without probes.
+    pub losses: Option<Losses>,
+    /// What it comes to.
+    pub verdict: Verdict,
+}
+
+/// The program that wrote the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The probes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Probes {
+    /// The tier.
+    pub tier: Tier,
+    /// Why this tier.
+    pub reason: String,
+    /// The points that measured, in the kernel's words.
+    pub attached: Vec<String>,
+    /// The points that should have measured and did not.
+    pub failed: Vec<Missing>,
+    /// The points that this kernel or tier does not have.
+    pub absent: Vec<Missing>,
+}
+
+/// A point that did not measure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Missing {
+    /// The point, in the kernel's words.
+    pub point: String,
+    /// Why it did not measure.
+    pub reason: String,
+    /// What the report lacks because of it.
+    pub lacks: String,
+}
+
+/// The program's own restore, by its own clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Restore {
+    /// The input as it was named, `-` for standard input.
+    pub input: String,
+    /// From the program's first instruction to its last before reporting.
+    pub wall_ns: u64,
+    /// Reading and parsing the input.
+    pub parse_ns: u64,
+    /// Waiting for the lock file; null if there was none to take.
+    pub lock_wait_ns: Option<u64>,
+    /// Holding the lock file; null if there was none to take.
+    pub lock_hold_ns: Option<u64>,
+}
+
+/// One table's replace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Replace {
+    /// The family.
+    pub family: Family,
+    /// The table.
+    pub table: String,
+    /// The process; null if the probes did not see it.
+    pub pid: Option<u32>,
+    /// Its thread's comm; null if the probes did not see it.
+    pub comm: Option<String>,
+    /// When it began, counted from the run's beginning.
+    pub start_ns: u64,
+    /// From the beginning of its first step to the end of its last.
+    pub wall_ns: u64,
+    /// How far that can be trusted.
+    pub wall_quality: Quality,
+    /// The errno by which the kernel refused it at last; null if it was done.
+    pub error: Option<String>,
+    /// Rules and entries before and after.
+    pub rules: Rules,
+    /// Size of the new table's entries; null if unknown.
+    pub blob_bytes: Option<u64>,
+    /// How often `SET_REPLACE` was called: more than once if the table changed meanwhile.
+    pub attempts: u32,
+    /// Whether the table was read (`GET_ENTRIES`), which holds the mutex.
+    pub read: Choice,
+    /// Whether counters were added (`SET_ADD_COUNTERS`), which turns bottom halves off.
+    pub add_counters: Choice,
+    /// Its steps in order; those that are calls have the kernel's phases in them.
+    pub phases: Vec<Phase>,
+    /// Stretches with bottom halves off.
+    pub windows: Vec<Window>,
+    /// The family's mutex.
+    pub mutex: Mutex,
+    /// The wait for every CPU to have left the old table; null if not measured.
+    pub drain: Option<Drain>,
+    /// Interrupts that were sent to other CPUs.
+    pub ipi: Ipi,
+    /// What may be missing: that of the whole run, for it is not known what was lost.
+    pub losses: Option<Losses>,
+}
+
+/// How many rules and entries a table had and has.
+///
+/// Entries are rules, the head and end of every user chain, the policies and the table's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Rules {
+    /// Rules of the old table; null if it was not read: then at most `before_at_most`.
+    pub before: Option<u32>,
+    /// How many rules the old table can have had, by its entries; null if unknown.
+    pub before_at_most: Option<u32>,
+    /// Rules of the new table; null if unknown: then at most `entries_after`.
+    pub after: Option<u32>,
+    /// Entries of the old table.
+    pub entries_before: Option<u32>,
+    /// Entries of the new table.
+    pub entries_after: Option<u32>,
+}
+
+/// A step that is left out where it can be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Choice {
+    /// Whether the call was made.
+    pub called: bool,
+    /// Why, or why not; null for other programs, which do not say.
+    pub reason: Option<String>,
+}
+
+/// A named stretch of time. Phases of one list never overlap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Phase {
+    /// Its name. Names joined by `+` could not be told apart.
+    pub name: String,
+    /// When it began, counted from the run's beginning.
+    pub start_ns: u64,
+    /// How long it took.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// The errno by which the kernel refused it; null if it did not.
+    pub error: Option<String>,
+    /// What it consists of in the kernel, as far as that was seen.
+    pub phases: Vec<Phase>,
+}
+
+/// A stretch with bottom halves off on one CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Window {
+    /// What for.
+    pub kind: WindowKind,
+    /// In which call.
+    pub call: Call,
+    /// The kernel function that holds it, with the offset of its end; null if not seen.
+    pub site: Option<String>,
+    /// The CPU; null if not seen.
+    pub cpu: Option<u32>,
+    /// From when it is counted, itself counted from the run's beginning.
+    pub start_ns: u64,
+    /// How long.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// What its ends were taken from.
+    pub basis: String,
+}
+
+/// The mutex of the replace's family: all calls together, and each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Mutex {
+    /// Waiting for it; null if not measured.
+    pub wait_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub wait_quality: Option<Quality>,
+    /// Holding it; null if not measured.
+    pub hold_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub hold_quality: Option<Quality>,
+    /// Call by call.
+    pub calls: Vec<MutexCall>,
+}
+
+/// The mutex in one call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MutexCall {
+    /// The call.
+    pub call: Call,
+    /// Waiting for it to look up the table; null if not measured.
+    pub wait_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub wait_quality: Option<Quality>,
+    /// Holding it; null if not measured.
+    pub hold_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub hold_quality: Option<Quality>,
+    /// Waiting for mutexes in the rest of the call, where matches and targets are looked up under
+    /// the same one; null if not measured.
+    pub elsewhere_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub elsewhere_quality: Option<Quality>,
+}
+
+/// The wait for every CPU to have left the old table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Drain {
+    /// How long.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// What its ends were taken from.
+    pub basis: String,
+}
+
+/// Inter-processor interrupts that the replace's thread sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ipi {
+    /// CPUs interrupted, counting each time; null if not measured.
+    pub sent: Option<u64>,
+    /// How far that can be trusted.
+    pub sent_quality: Option<Quality>,
+    /// How often the thread waited for other CPUs to answer; null if not measured.
+    pub sync_calls: Option<u64>,
+    /// How long it waited for them; null if not measured.
+    pub sync_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub sync_quality: Option<Quality>,
+    /// The interrupts and the waits by what they were for.
+    pub causes: Vec<IpiCause>,
+}
+
+/// Interrupts for one function, and the waits for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct IpiCause {
+    /// What they were for.
+    pub purpose: String,
+    /// The function that the other CPU was to run; null if there is none or it is unknown.
+    pub function: Option<String>,
+    /// CPUs interrupted; null if not measured.
+    pub sent: Option<u64>,
+    /// How many of the sends went to several CPUs at once; null if not measured.
+    pub broadcasts: Option<u64>,
+    /// The CPUs that were addressed one by one.
+    pub cpus: Vec<u64>,
+    /// How often the thread waited for other CPUs to have run it; null if not measured.
+    pub sync_calls: Option<u64>,
+    /// How long it waited; null if not measured.
+    pub sync_ns: Option<u64>,
+}
+
+/// What one other process did with one table while the run was under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Other {
+    /// What it did.
+    pub kind: OtherKind,
+    /// The process.
+    pub pid: u32,
+    /// Its thread's comm; null if not seen.
+    pub comm: Option<String>,
+    /// The family; null if not seen.
+    pub family: Option<Family>,
+    /// The table; null if not seen.
+    pub table: Option<String>,
+    /// How often.
+    pub count: u64,
+    /// All of them together.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// Holding the family's mutex, all together; null if not measured.
+    pub hold_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub hold_quality: Option<Quality>,
+}
+
+/// What another process did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherKind {
+    /// Replaced a table, or tried to.
+    Replace,
+    /// Read a table.
+    Read,
+    /// Added counters without a replace.
+    AddCounters,
+}
+
+/// Delays of one softirq vector from being raised to being run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Softirq {
+    /// The vector's name: `NET_RX`.
+    pub vector: String,
+    /// How many delays.
+    pub count: u64,
+    /// How far that can be trusted.
+    pub count_quality: Quality,
+    /// Half of them were no longer than this.
+    pub p50_ns: u64,
+    /// How far that can be trusted.
+    pub p50_quality: Quality,
+    /// All but one in a hundred were no longer than this.
+    pub p99_ns: u64,
+    /// How far that can be trusted.
+    pub p99_quality: Quality,
+    /// The longest.
+    pub max_ns: u64,
+    /// How far that can be trusted.
+    pub max_quality: Quality,
+    /// The CPU that had the longest.
+    pub max_cpu: u32,
+}
+
+/// What may be missing from the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Losses {
+    /// Records that were dropped because the program did not read fast enough.
+    pub lost_records: u64,
+    /// Probe hits that the kernel dropped; null on kernels that do not count them.
+    pub missed_hits: Option<u64>,
+}
+
+/// What it comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// What stopped packets, for how long, and whether it grows with the rule count.
+    pub text: String,
+    /// The longest stretch with bottom halves off; null if not measured.
+    pub longest_bh_off_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub longest_bh_off_quality: Option<Quality>,
+    /// Whether it grows with the number of rules; null if not measured.
+    pub grows_with_rules: Option<bool>,
+}

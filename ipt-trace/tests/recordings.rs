@@ -1,0 +1,173 @@
+//! Recordings of each kernel of the matrix: that they read back, and that each operation holds
+//! exactly the sites that the kernel passes on its way, in their order.
+//!
+//! All were made of `iptables-legacy-restore` and `ip6tables-legacy-restore` loading a table of a
+//! few thousand rules, by the example `record`.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use ipt_trace::probe::{Recording, Tier};
+use ipt_trace_common::{Record, Site};
+
+fn recordings() -> Vec<(String, Recording)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let mut recordings: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let text = fs::read_to_string(&path).unwrap();
+            let recording =
+                Recording::from_text(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(recording.to_text(), text, "{name}");
+            (name, recording)
+        })
+        .collect();
+    recordings.sort_by(|a, b| a.0.cmp(&b.0));
+    recordings
+}
+
+/// The records of each operation, in the ring's order.
+fn operations(recording: &Recording) -> BTreeMap<u64, Vec<Record>> {
+    let mut operations: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
+    for record in &recording.records {
+        operations
+            .entry(record.operation)
+            .or_default()
+            .push(*record);
+    }
+    operations
+}
+
+fn sites(records: &[Record]) -> Vec<Site> {
+    records
+        .iter()
+        .map(|record| Site::from_number(record.site).unwrap())
+        .collect()
+}
+
+/// What happens anywhere in an operation, as often as it likes.
+fn is_anywhere(site: Site) -> bool {
+    matches!(
+        site,
+        Site::IpiSyncEnter
+            | Site::IpiSyncExit
+            | Site::IpiSendCpu
+            | Site::IpiSendMask
+            | Site::ContentionBegin
+            | Site::ContentionEnd
+    )
+}
+
+/// What an operation that succeeds passes.
+fn expected(set: bool, optname: u64, creates: bool, tier: Tier) -> Vec<Site> {
+    use Site::{
+        BhEnable, CallComm, CallEnter, CallExit, CallSizes, CallTable, CheckEnter, CheckExit,
+        CtlEnter, CtlExit, FreeEnter, FreeExit, LockEnter, LockExit, SwapEnter, SwapExit, Unlock,
+    };
+    let inside: &[Site] = match (set, optname) {
+        (true, 64) => &[
+            CtlEnter, CheckEnter, CheckExit, LockEnter, LockExit, SwapEnter, BhEnable, SwapExit,
+            Unlock, FreeEnter, FreeExit, CtlExit,
+        ],
+        (true, 65) => &[CtlEnter, LockEnter, LockExit, BhEnable, Unlock, CtlExit],
+        // From 5.15 on the table's first lookup in a network namespace creates it, within the lookup.
+        (false, 64) if creates => &[
+            CtlEnter, LockEnter, LockExit, LockEnter, CheckEnter, CheckExit, SwapEnter, BhEnable,
+            SwapExit, LockExit, Unlock, CtlExit,
+        ],
+        (false, _) => &[CtlEnter, LockEnter, LockExit, Unlock, CtlExit],
+        _ => panic!("no such option: {optname}"),
+    };
+    let inside = if tier == Tier::Kprobe { inside } else { &[] };
+    let sizes_at_exit = (set, optname) == (false, 64);
+    let mut sites = vec![CallEnter, CallComm, CallTable];
+    sites.extend((!sizes_at_exit).then_some(CallSizes));
+    sites.extend(inside);
+    sites.extend(sizes_at_exit.then_some(CallSizes));
+    sites.push(CallExit);
+    sites
+}
+
+#[test]
+fn each_operation_passes_its_sites_in_order() {
+    let mut successes = 0;
+    for (name, recording) in recordings() {
+        for (number, records) in operations(&recording) {
+            let first = records[0];
+            let result = records.last().unwrap().a;
+            if result != 0 {
+                // EAGAIN: the kernel turns back halfway.
+                assert_eq!(
+                    result.cast_signed(),
+                    -i64::from(libc::EAGAIN),
+                    "{name}: {number}"
+                );
+                continue;
+            }
+            let passed: Vec<_> = sites(&records)
+                .into_iter()
+                .filter(|&site| !is_anywhere(site))
+                .collect();
+            let (set, optname) = (first.a >> 32 == 1, first.a >> 16 & 0xffff);
+            let creates = !set && passed.contains(&Site::SwapEnter);
+            let expected = expected(set, optname, creates, recording.tier);
+            assert_eq!(passed, expected, "{name}: operation {number}");
+            successes += 1;
+        }
+    }
+    assert!(successes >= 40, "{successes}");
+}
+
+#[test]
+fn both_families_replace_a_table_on_every_kernel() {
+    for (name, recording) in recordings() {
+        for level in [0, 41] {
+            let replaces = recording.records.iter().filter(|record| {
+                record.site == Site::CallEnter as u16 && record.a == level | 64 << 16 | 1 << 32
+            });
+            assert!(replaces.count() >= 1, "{name}: level {level}");
+        }
+    }
+}
+
+#[test]
+fn an_operation_stays_on_its_thread_and_its_time_runs_forward() {
+    for (name, recording) in recordings() {
+        for (number, records) in operations(&recording) {
+            for pair in records.windows(2) {
+                assert_eq!(pair[0].tid, pair[1].tid, "{name}: operation {number}");
+                assert!(
+                    pair[0].time_ns <= pair[1].time_ns,
+                    "{name}: operation {number}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn windows_close_in_the_functions_that_open_them() {
+    for (name, recording) in recordings() {
+        let closes: Vec<_> = recording
+            .records
+            .iter()
+            .filter(|record| record.site == Site::BhEnable as u16)
+            .collect();
+        assert_eq!(closes.is_empty(), recording.tier != Tier::Kprobe, "{name}");
+        for close in closes {
+            let symbol = recording
+                .symbols
+                .get(&close.a)
+                .unwrap_or_else(|| panic!("{name}: no symbol"));
+            let (function, _) = symbol.split_once('+').unwrap();
+            let functions = [
+                "xt_replace_table",
+                "do_replace_table",
+                "do_ipt_set_ctl",
+                "do_ip6t_set_ctl",
+            ];
+            assert!(functions.contains(&function), "{name}: {symbol}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The report of the kprobe tier.
+
+use std::fs;
+
+use crate::Test;
+use crate::report::{Phase, Replace, Report, flat, number, services};
+
+pub const TESTS: &[Test] = &[
+    ("ten_thousand_rules_are_reported_whole", ten_thousand_rules),
+    ("each_table_of_a_file_is_reported", each_table_of_a_file),
+    ("added_counters_have_a_window", added_counters),
+    ("a_kept_policy_is_read", a_kept_policy),
+    ("each_tier_can_be_asked_for", each_tier),
+    ("nothing_stays_attached", nothing_stays_attached),
+];
+
+fn ten_thousand_rules() {
+    let report = Report::of_restore(&[], &flat(10_000));
+    assert_eq!(report.tier(), "kprobe");
+    assert!(report.failed().is_empty(), "{:#?}", report.failed());
+    assert_eq!(report.lost_records(), 0);
+    let replaces = report.replaces();
+    let [replace] = replaces.as_slice() else {
+        panic!("{} replaces", replaces.len());
+    };
+    assert_eq!(replace.table(), "filter");
+    assert_eq!(replace.number(&["rules", "after"]), 10_000);
+    assert!(!replace.has_step("add_counters"));
+    assert!(!replace.has_step("read"));
+    check_replace(*replace);
+    assert!(
+        report.verdict().contains("does not grow"),
+        "{}",
+        report.verdict()
+    );
+}
+
+/// What every replace that went well must show on a kernel with kprobes.
+fn check_replace(replace: Replace<'_>) {
+    let call = replace.step("replace");
+    let phases = call.inner();
+    for name in ["copy_in", "check", "swap", "free"] {
+        let found = phases.iter().filter(|phase| phase.name() == name).count();
+        assert_eq!(found, 1, "phase {name}");
+    }
+    assert!(
+        sum(&phases) <= call.ns(),
+        "phases last longer than their call"
+    );
+    for pair in phases.windows(2) {
+        let end = pair[0].start_ns() + pair[0].ns();
+        assert!(end <= pair[1].start_ns(), "phases overlap");
+    }
+    let windows = replace.windows("swap");
+    let [window] = windows.as_slice() else {
+        panic!("{windows:#?}");
+    };
+    assert_eq!(window["quality"], "approximated");
+    let ns = number(&window["ns"]);
+    assert!(ns > 0 && ns < call.ns(), "{window:#?}");
+    assert!(number(&window["cpu"]) < 2, "{window:#?}");
+    let hold = replace.number(&["mutex", "hold_ns"]);
+    assert!(hold > ns, "the swap happens under the mutex");
+    assert!(hold < replace.number(&["wall_ns"]));
+    assert_eq!(replace.word(&["mutex", "hold_quality"]), "exact");
+    assert!(replace.number(&["mutex", "wait_ns"]) < call.ns());
+    assert!(replace.number(&["drain", "ns"]) < call.ns());
+}
+
+fn sum(phases: &[Phase<'_>]) -> u64 {
+    phases.iter().map(|phase| phase.ns()).sum()
+}
+
+fn each_table_of_a_file() {
+    let text = services(100) + &flat(50);
+    let report = Report::of_restore(&[], &text);
+    let replaces = report.replaces();
+    let tables: Vec<_> = replaces.iter().map(|replace| replace.table()).collect();
+    assert_eq!(tables, ["nat", "filter"]);
+    for replace in replaces {
+        check_replace(replace);
+    }
+}
+
+fn added_counters() {
+    let text = flat(2_000).replace("-A FORWARD", "[3:180] -A FORWARD");
+    let report = Report::of_restore(&["-c"], &text);
+    let replace = report.replaces()[0];
+    check_replace(replace);
+    let call = replace.step("add_counters");
+    let windows = replace.windows("add_counters");
+    let [window] = windows.as_slice() else {
+        panic!("{windows:#?}");
+    };
+    let ns = number(&window["ns"]);
+    assert!(ns > 0 && ns < call.ns(), "{window:#?}");
+    // Every entry's counters are added in it, so that it is most of the call's work.
+    let swap = number(&replace.windows("swap")[0]["ns"]);
+    assert!(
+        ns > swap,
+        "{ns} ns for 2 000 counters, {swap} ns for the swap"
+    );
+    assert!(
+        report.verdict().contains("grows with"),
+        "{}",
+        report.verdict()
+    );
+}
+
+fn a_kept_policy() {
+    Report::of_restore(&[], &flat(10));
+    let text = flat(10).replace(":INPUT ACCEPT [0:0]\n", "");
+    let report = Report::of_restore(&[], &text);
+    let replace = report.replaces()[0];
+    check_replace(replace);
+    assert!(replace.has_step("read"));
+    assert_eq!(replace.number(&["rules", "before"]), 10);
+}
+
+fn each_tier() {
+    for tier in ["kprobe", "tracepoint", "none"] {
+        let report = Report::of_restore(&["--probes", tier], &flat(10));
+        assert_eq!(report.tier(), tier);
+    }
+    let report = Report::of_restore(&["--probes", "tracepoint"], &flat(1_000));
+    let replace = report.replaces()[0];
+    let windows = replace.windows("swap");
+    let call = replace.step("replace").ns();
+    assert_eq!(windows.len(), 1);
+    assert_eq!(windows[0]["quality"], "at_most");
+    assert!(number(&windows[0]["ns"]) <= call, "{windows:#?}, {call} ns");
+}
+
+fn nothing_stays_attached() {
+    const LIST: &str = "/sys/kernel/debug/kprobes/list";
+    let before = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
+    Report::of_restore(&[], &flat(10));
+    let after = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
+    assert_eq!(after, before);
+}

@@ -1,0 +1,245 @@
+//! Booting a guest and waiting for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::kernels::{Image, Kernel};
+use crate::process::{self, Tracked};
+use crate::setup::Package;
+use crate::vm::guest::Guest;
+use crate::{cleanup, ui, workspace};
+
+/// How many lines of its console are shown of a guest that came to a bad end.
+const CONSOLE_TAIL: usize = 80;
+/// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
+
+/// The machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Its memory.
+    pub megabytes: u32,
+    /// How long it may run, boot included.
+    pub limit: Duration,
+}
+
+/// How a guest ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The command did, with this exit code.
+    Exited(u8),
+    /// It ran into the limit and was ended.
+    Hung,
+    /// It panicked, or QEMU failed.
+    Died,
+}
+
+/// What came out of a guest.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// What the command printed.
+    pub output: String,
+    /// From the start of QEMU to its end.
+    pub elapsed: Duration,
+}
+
+/// Boots a guest, shows its command's output as it comes, and brings the files of its /out to `out`.
+pub fn boot(
+    kernel: Kernel,
+    image: &Image,
+    guest: &Guest,
+    machine: Machine,
+    out: Option<&Path>,
+) -> Result<Outcome> {
+    let run = Run::new(kernel)?;
+    guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
+    let start = Instant::now();
+    let mut qemu = Tracked::spawn(&mut run.command(image, machine)?)?;
+    let output = qemu.child.stdout.take().map(process::stream);
+    let in_time = qemu.wait_at_most(machine.limit)?.is_some();
+    let output = output
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_default();
+    let elapsed = start.elapsed();
+    let end = match run.exit_code() {
+        Some(code) => End::Exited(code),
+        None if in_time => End::Died,
+        None => End::Hung,
+    };
+    let console = run.console();
+    match &end {
+        End::Exited(_) => {
+            if let Some(out) = out {
+                run.bring_out(out)?;
+            }
+            report_warnings(kernel, &console);
+        }
+        end => report(kernel, end, machine, &console),
+    }
+    Ok(Outcome {
+        end,
+        output,
+        elapsed,
+    })
+}
+
+fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {
+    let what = match end {
+        End::Hung => format!(
+            "did not end within {} s and was ended",
+            machine.limit.as_secs()
+        ),
+        _ => "stopped before its command ended".to_owned(),
+    };
+    let console = process::tail(console.trim_end(), CONSOLE_TAIL);
+    let console = if console.is_empty() {
+        "(nothing)"
+    } else {
+        &console
+    };
+    anstream::eprintln!(
+        "{bad}kernel {kernel} {what}{bad:#}; the end of its console:\n{console}",
+        bad = ui::BAD
+    );
+}
+
+/// A command that ends well may still have upset the kernel.
+fn report_warnings(kernel: Kernel, console: &str) {
+    let lines: Vec<&str> = console.lines().collect();
+    let first = lines.iter().position(|line| {
+        ["WARNING: ", "BUG: "]
+            .iter()
+            .any(|word| line.contains(word))
+    });
+    if let Some(first) = first {
+        let shown = lines[first..]
+            .iter()
+            .take(CONSOLE_TAIL)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("\n");
+        anstream::eprintln!(
+            "{warn}kernel {kernel} warned on its console:{warn:#}\n{shown}",
+            warn = ui::WARN
+        );
+    }
+}
+
+/// The files of one run, gone when it is.
+struct Run {
+    dir: PathBuf,
+    _guard: cleanup::Guard,
+}
+
+impl Run {
+    fn new(kernel: Kernel) -> Result<Self> {
+        let dir = workspace::cache()
+            .join("vm")
+            .join(format!("{kernel}-{}", std::process::id()));
+        workspace::fresh_dir(&dir)?;
+        let gone = dir.clone();
+        let guard = cleanup::defer(move || {
+            let _ = fs::remove_dir_all(gone);
+        });
+        Ok(Self { dir, _guard: guard })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn command(&self, image: &Image, machine: Machine) -> Result<Command> {
+        let mut command = Command::new(Package::QEMU.require()?);
+        command
+            // Emulation alone: where KVM is offered and does not work, QEMU aborts or hangs instead of falling back.
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(["-m", &machine.megabytes.to_string()])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
+            .arg("-kernel")
+            .arg(&image.vmlinuz)
+            .arg("-initrd")
+            .arg(self.path("initramfs"))
+            .args(["-append", KERNEL_ARGUMENTS])
+            .args([
+                "-serial",
+                &format!("file:{}", self.path("console").display()),
+            ])
+            // The command's output has a channel of its own, apart from what the kernel says.
+            // (A stdio channel would be closed at once, for want of an input.)
+            .args(["-chardev", "file,id=output,path=/dev/stdout"])
+            .args(["-device", "virtio-serial-pci"])
+            .args(["-device", "virtserialport,chardev=output,name=output"]);
+        for name in ["files", "result"] {
+            command
+                .args([
+                    "-chardev",
+                    &format!("file,id={name},path={}", self.path(name).display()),
+                ])
+                .args([
+                    "-device",
+                    &format!("virtserialport,chardev={name},name={name}"),
+                ]);
+        }
+        command.stdout(Stdio::piped());
+        Ok(command)
+    }
+
+    fn exit_code(&self) -> Option<u8> {
+        fs::read_to_string(self.path("result"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    fn console(&self) -> String {
+        fs::read(self.path("console"))
+            .map(|bytes| printable(&bytes))
+            .unwrap_or_default()
+    }
+
+    fn bring_out(&self, out: &Path) -> Result<()> {
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        let mut command = Command::new("tar");
+        command
+            .arg("-xf")
+            .arg(self.path("files"))
+            .arg("-C")
+            .arg(out)
+            .args(["--no-same-owner", "--touch"]);
+        process::read(&mut command)
+            .context("cannot bring the guest's files out")
+            .map(drop)
+    }
+}
+
+/// A console's text without what would move the cursor or change colours.
+fn printable(bytes: &[u8]) -> String {
+    let text = anstream::adapter::strip_bytes(bytes).into_vec();
+    String::from_utf8_lossy(&text).replace('\r', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_console_is_made_printable() {
+        assert_eq!(
+            printable(b"\x1b[1;31mKernel panic\x1b[0m\r\n"),
+            "Kernel panic\n"
+        );
+    }
+}
