@@ -86,6 +86,7 @@ fn about_rules() {
             "-A INPUT -p tcp --dprot 80",
             "-A INPUT -p tcp --s 80",
             "-A INPUT -z",
+            "-A INPUT -fj ACCEPT",
             "-A INPUT -j",
             "-A INPUT -j ACCEPT -j DROP",
             "-A INPUT ! -j ACCEPT",

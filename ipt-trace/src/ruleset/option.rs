@@ -38,6 +38,7 @@ pub enum Base {
 
 const COMMAND: &str = "only -A can stand here so far";
 const PLACE: &str = "the line \"*TABLE\" says it";
+const NO_RULE: &str = "it says nothing about a rule";
 
 /// The option of a letter.
 const fn short(letter: u8) -> Option<Base> {
@@ -59,11 +60,12 @@ const fn short(letter: u8) -> Option<Base> {
         b'D' | b'I' | b'R' | b'C' | b'L' | b'S' | b'F' | b'Z' | b'N' | b'X' | b'P' | b'E' => {
             Base::Refused(COMMAND)
         }
+        b'h' | b'n' | b'v' | b'w' | b'x' | b'M' | b'V' | b'W' => Base::Refused(NO_RULE),
         _ => return None,
     })
 }
 
-/// Long names.
+/// Long names. Those that are refused count too when a name is abbreviated.
 const LONG: &[(&str, Base)] = &[
     ("append", Base::Append),
     ("protocol", Base::Protocol),
@@ -94,6 +96,15 @@ const LONG: &[(&str, Base)] = &[
     ("delete-chain", Base::Refused(COMMAND)),
     ("policy", Base::Refused(COMMAND)),
     ("rename-chain", Base::Refused(COMMAND)),
+    ("help", Base::Refused(NO_RULE)),
+    ("numeric", Base::Refused(NO_RULE)),
+    ("verbose", Base::Refused(NO_RULE)),
+    ("wait", Base::Refused(NO_RULE)),
+    ("wait-interval", Base::Refused(NO_RULE)),
+    ("exact", Base::Refused(NO_RULE)),
+    ("modprobe", Base::Refused(NO_RULE)),
+    ("version", Base::Refused(NO_RULE)),
+    ("line-numbers", Base::Refused(NO_RULE)),
 ];
 
 impl Base {

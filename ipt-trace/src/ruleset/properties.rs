@@ -6,12 +6,13 @@ use zerocopy::FromBytes as _;
 
 use super::entry::EntryRef;
 use super::extension::engine::{get_u16, until_zero};
+use super::extension::{self, Role};
 use super::print::print_table;
 use super::snapshot::Snapshot;
 use super::table::TABLES;
 use super::{KeptPolicy, Options, Table, assemble, check, parse};
 use crate::kernel::Family;
-use crate::kernel::abi::{GetInfo, HOOKS, INTERFACE, Replace, verdict};
+use crate::kernel::abi::{EXTENSION_HEADER, GetInfo, HOOKS, INTERFACE, Replace, align, verdict};
 
 const OPTIONS: Options = Options {
     family: Family::Ipv4,
@@ -206,6 +207,64 @@ pub fn changed_entries(input: &[u8]) {
     entries_are_printed_or_refused(Family::Ipv4, info, &bytes);
 }
 
+/// Bytes as the struct of a match or target: which, and its data of any length.
+pub fn any_extension(input: &[u8]) {
+    let Some((which, data)) = input.split_first() else {
+        return;
+    };
+    let known: Vec<_> = [Role::Match, Role::Target]
+        .into_iter()
+        .flat_map(|role| extension::names(role, Family::Ipv4).map(move |name| (role, name)))
+        .filter_map(|(role, name)| extension::find(role, name.as_bytes(), Family::Ipv4))
+        .collect();
+    let extension = known[usize::from(*which) % known.len()];
+    let name = extension.kernel_name.as_bytes();
+    let part = part(name, extension.revision, &data[..data.len().min(512)]);
+    let accept = part_of_verdict(verdict::ACCEPT);
+    let rule = match extension.role {
+        Role::Match => entry(&part, &accept),
+        Role::Target => entry(&[], &part),
+    };
+    let end = entry(&[], &self::part(b"ERROR", 0, b"ERROR\0\0\0"));
+    let bytes = [rule, entry(&[], &accept), end].concat();
+    let info = GetInfo {
+        valid_hooks: 1,
+        ..GetInfo::default()
+    };
+    entries_are_printed_or_refused(Family::Ipv4, &info, &bytes);
+}
+
+fn part_of_verdict(verdict: i32) -> Vec<u8> {
+    part(b"", 0, &[verdict.to_ne_bytes(), [0; 4]].concat())
+}
+
+/// A match or target with its header.
+fn part(name: &[u8], revision: u8, data: &[u8]) -> Vec<u8> {
+    let size = align(EXTENSION_HEADER + data.len());
+    let mut bytes = vec![0; size];
+    bytes[..2].copy_from_slice(&small(size));
+    bytes[2..2 + name.len()].copy_from_slice(name);
+    bytes[EXTENSION_HEADER - 1] = revision;
+    bytes[EXTENSION_HEADER..][..data.len()].copy_from_slice(data);
+    bytes
+}
+
+fn entry(matches: &[u8], target: &[u8]) -> Vec<u8> {
+    let layout = Family::Ipv4.layout();
+    let mut bytes = vec![0; layout.size];
+    bytes.extend_from_slice(matches);
+    let target_offset = small(bytes.len());
+    bytes.extend_from_slice(target);
+    let next_offset = small(bytes.len());
+    bytes[layout.target_offset..][..2].copy_from_slice(&target_offset);
+    bytes[layout.next_offset..][..2].copy_from_slice(&next_offset);
+    bytes
+}
+
+fn small(size: usize) -> [u8; 2] {
+    u16::try_from(size).expect("a small entry").to_ne_bytes()
+}
+
 /// A ruleset with every option of every extension, to begin from.
 const EVERY_OPTION: &str = include_str!("../../tests/rulesets/every-option.rules");
 
@@ -217,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    use super::{EVERY_OPTION, any_entries, changed_entries, rules_read_back};
+    use super::{EVERY_OPTION, any_entries, any_extension, changed_entries, rules_read_back};
 
     /// Every word of the ruleset that has every option, and some of doubtful value.
     static WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| {
@@ -325,6 +384,11 @@ mod tests {
         #[test]
         fn any_entries_are_printed_or_refused(input in vec(any::<u8>(), 84..600)) {
             any_entries(&input);
+        }
+
+        #[test]
+        fn any_extension_is_printed_or_refused(which in any::<u8>(), data in vec(any::<u8>(), 0..300)) {
+            any_extension(&[&[which], &*data].concat());
         }
 
         #[test]

@@ -249,6 +249,11 @@ impl Draft {
                 return Err(format!("\"!\" stands before {name}, not behind it"));
             }
         }
+        if joined.is_some() && !base.takes_value() {
+            return Err(format!(
+                "{name} takes no value, and each option needs a word of its own"
+            ));
+        }
         if invert && !base.may_be_inverted() {
             return Err(format!("\"!\" cannot stand before {name}"));
         }

@@ -66,7 +66,12 @@ fn refused(text: &str, words: &[&str]) {
 /// The program where any user may run it.
 fn public_program() -> PathBuf {
     let path = PathBuf::from("/run/ipt-trace");
-    std::fs::copy(program::path(), &path).expect("a copy of the program");
+    // Were it written by this process, a child that another thread forks at that moment would
+    // have it open for writing, and it could not be run ("text file busy").
+    Command::new("cp")
+        .args([program::path(), path.clone()])
+        .finish()
+        .expect_success();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("its permissions");
     path
 }
