@@ -37,6 +37,22 @@ pub fn parse_ipv4_host(word: &str) -> Result<(Address, Address), String> {
     Ok((address, mask))
 }
 
+/// The same for IPv6.
+pub fn parse_ipv6_host(word: &str) -> Result<(Address, Address), String> {
+    let (host, mask) = match word.split_once('/') {
+        Some((host, mask)) => (host, parse_mask(mask, Family::Ipv6)?),
+        None => (word, [0xff; 16]),
+    };
+    let address = match host.parse::<Ipv6Addr>() {
+        Ok(address) => address.octets(),
+        Err(_) => match resolve(host, Family::Ipv6)?.as_slice() {
+            [address] => *address,
+            _ => return Err(format!("\"{host}\" has more than one address")),
+        },
+    };
+    Ok((address, mask))
+}
+
 /// `a.b.c.d`, or fewer numbers from the left with zeros for the rest. As in iptables, each number
 /// is in C's notation: `010` is 8.
 fn parse_dotted(word: &str) -> Option<Ipv4Addr> {

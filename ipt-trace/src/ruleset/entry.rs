@@ -1,6 +1,6 @@
 //! A checked view of one entry's bytes, from the kernel or from ourselves.
 
-use super::extension::engine::until_zero;
+use super::extension::value::until_zero;
 use crate::kernel::Family;
 use crate::kernel::abi::{
     Counters, EXTENSION_HEADER, EXTENSION_NAME, EntryLayout, STANDARD_TARGET,

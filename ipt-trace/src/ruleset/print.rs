@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::address::{write_address, write_mask};
 use super::entry::{EntryRef, ExtensionRef};
-use super::extension::engine::until_zero;
+use super::extension::value::until_zero;
 use super::extension::{self, Role};
 use super::numbers::protocol_name;
 use super::snapshot::Snapshot;

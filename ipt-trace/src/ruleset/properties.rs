@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use zerocopy::FromBytes as _;
 
 use super::entry::EntryRef;
-use super::extension::engine::{get_u16, until_zero};
+use super::extension::value::{get_u16, until_zero};
 use super::extension::{self, Role};
 use super::print::print_table;
 use super::snapshot::Snapshot;

@@ -230,6 +230,7 @@ impl Draft {
         Context {
             protocol: self.entry[layout.proto],
             protocol_inverted: self.entry[layout.invflags] & inverse::PROTOCOL != 0,
+            family: self.family,
         }
     }
 

@@ -5,8 +5,8 @@
 use std::io::Write as _;
 
 use super::super::numbers::parse_protocol;
-use super::engine::{get_u16, parse_set, print_set, put};
-use super::{Bits, Context, Extension, Opt, Shown, Value};
+use super::value::{get_u16, parse_set, print_set, put};
+use super::{Bits, Context, Extension, Int, Opt, Shown, Value};
 use crate::kernel::Family;
 
 const ADDRESS: usize = 16;
@@ -115,9 +115,9 @@ pub(super) static EXTENSIONS: &[Extension] = &[
             option(
                 "ctexpire",
                 FLAG_EXPIRES,
-                Value::Range32 {
-                    at: 128,
-                    last_at: 132,
+                Value::Range {
+                    first: Int::u32(128),
+                    last: Int::u32(132),
                 },
             ),
             Opt::new(

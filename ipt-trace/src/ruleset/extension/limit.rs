@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use super::engine::{get_u32, put};
-use super::{Context, Extension, Opt, Shown, Value};
+use super::value::{get_u32, put};
+use super::{Context, Extension, Int, Opt, Shown, Value};
 
 /// `XT_LIMIT_SCALE`: an average is the time between packets in ten thousandths of a second.
 const SCALE: u32 = 10_000;
@@ -36,8 +36,8 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
         ),
         Opt::new(
             "limit-burst",
-            Value::U32 {
-                at: 4,
+            Value::Number {
+                field: Int::u32(4),
                 min: 0,
                 max: 10_000,
             },

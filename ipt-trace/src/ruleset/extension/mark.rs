@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::super::numbers::parse_number;
-use super::engine::{get_u32, parse_mark, put};
+use super::value::{get_u32, parse_mark, put};
 use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
 
 /// A value and a mask at offsets 0 and 4: in all three structs.

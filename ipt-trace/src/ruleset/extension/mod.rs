@@ -19,6 +19,7 @@ mod reject;
 mod statistic;
 mod tcp;
 mod udp;
+pub mod value;
 
 use crate::kernel::Family;
 
@@ -135,6 +136,47 @@ impl Bits {
     }
 }
 
+/// A whole number in the struct.
+#[derive(Clone, Copy, Debug)]
+pub struct Int {
+    at: usize,
+    width: usize,
+    network: bool,
+}
+
+#[expect(dead_code, reason = "widths that the next extensions need")]
+impl Int {
+    const fn new(at: usize, width: usize) -> Self {
+        Self {
+            at,
+            width,
+            network: false,
+        }
+    }
+
+    const fn u8(at: usize) -> Self {
+        Self::new(at, 1)
+    }
+
+    const fn u16(at: usize) -> Self {
+        Self::new(at, 2)
+    }
+
+    const fn u32(at: usize) -> Self {
+        Self::new(at, 4)
+    }
+
+    const fn u64(at: usize) -> Self {
+        Self::new(at, 8)
+    }
+
+    /// In network byte order.
+    const fn network(mut self) -> Self {
+        self.network = true;
+        self
+    }
+}
+
 /// When an option is printed.
 #[derive(Clone, Copy, Debug)]
 pub enum Shown {
@@ -230,33 +272,43 @@ pub enum Value {
     Nothing,
     /// No words; writes these bytes at these offsets.
     Fixed(&'static [(usize, &'static [u8])]),
-    /// A u8 from `min` to `max`.
-    U8 {
+    /// A number from `min` to `max`.
+    Number {
+        /// Where it goes.
+        field: Int,
+        /// Least value.
+        min: u64,
+        /// Greatest value.
+        max: u64,
+    },
+    /// A number, or `first:last` with either left out.
+    Range {
+        /// Where the first goes.
+        first: Int,
+        /// Where the last goes; as wide as the first.
+        last: Int,
+    },
+    /// One of some names.
+    Choice {
+        /// Where its number goes.
+        field: Int,
+        /// Names and numbers; the first name of a number is printed.
+        names: &'static [(&'static str, u64)],
+    },
+    /// A MAC address: six bytes.
+    Mac {
         /// Offset.
         at: usize,
-        /// Least value.
-        min: u8,
-        /// Greatest value.
-        max: u8,
-    },
-    /// A u32 from `min` to `max`.
-    U32 {
-        /// Offset.
-        at: usize,
-        /// Least value.
-        min: u32,
-        /// Greatest value.
-        max: u32,
-    },
-    /// A number, or `first:last` with either left out: two u32.
-    Range32 {
-        /// Offset of the first.
-        at: usize,
-        /// Offset of the last.
-        last_at: usize,
     },
     /// An IPv4 address, perhaps with a mask: two `union nf_inet_addr`. Printed without a /32.
     Ipv4 {
+        /// Offset of the address.
+        at: usize,
+        /// Offset of the mask.
+        mask_at: usize,
+    },
+    /// An IPv6 address, perhaps with a mask: two `union nf_inet_addr`. Printed without a /128.
+    Ipv6 {
         /// Offset of the address.
         at: usize,
         /// Offset of the mask.
@@ -326,6 +378,8 @@ pub struct Context {
     pub protocol: u8,
     /// Whether it is inverted.
     pub protocol_inverted: bool,
+    /// The rule's family.
+    pub family: Family,
 }
 
 /// The extension of this name, newest revision.

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use super::super::numbers::parse_port;
-use super::engine::{get_u16, put};
+use super::value::{get_u16, put};
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 
 const WHICH: usize = 0;

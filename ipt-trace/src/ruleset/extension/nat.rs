@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::Ipv4Addr;
 
 use super::super::numbers::{parse_number, parse_port};
-use super::engine::put;
+use super::value::put;
 use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
 use crate::kernel::Family;
 

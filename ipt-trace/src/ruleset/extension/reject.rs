@@ -1,6 +1,6 @@
 //! `-j REJECT`: `struct ipt_reject_info` (include/uapi/linux/netfilter_ipv4/ipt_REJECT.h).
 
-use super::engine::{get_u32, put};
+use super::value::{get_u32, put};
 use super::{Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 

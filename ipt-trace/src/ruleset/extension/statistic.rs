@@ -3,8 +3,8 @@
 use std::io::Write as _;
 
 use super::super::numbers::parse_number;
-use super::engine::{get_u16, get_u32, put};
-use super::{Bits, Context, Extension, Opt, Shown, Value};
+use super::value::{get_u16, get_u32, put};
+use super::{Bits, Context, Extension, Int, Opt, Shown, Value};
 
 const MODE: usize = 0;
 const FLAGS: usize = 2;
@@ -62,10 +62,10 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
         .inverted(Bits::u16(FLAGS, 1)),
         Opt::new(
             "packet",
-            Value::U32 {
-                at: PACKET,
+            Value::Number {
+                field: Int::u32(PACKET),
                 min: 0,
-                max: u32::MAX,
+                max: u32::MAX as u64,
             },
             Shown::Equals(MODE_FIELD, NTH as u32),
         ),

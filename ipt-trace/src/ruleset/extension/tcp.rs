@@ -1,7 +1,7 @@
 //! `-m tcp`: `struct xt_tcp` (include/uapi/linux/netfilter/xt_tcpudp.h).
 
-use super::engine::print_set;
-use super::{Bits, Context, Extension, Opt, Shown, Value};
+use super::value::print_set;
+use super::{Bits, Context, Extension, Int, Opt, Shown, Value};
 
 const FLAG_MASK: usize = 9;
 const FLAG_COMPARE: usize = 10;
@@ -29,8 +29,8 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
             .inverted(Bits::u8(INVERSE, 0x02)),
         Opt::new(
             "tcp-option",
-            Value::U8 {
-                at: 8,
+            Value::Number {
+                field: Int::u8(8),
                 min: 1,
                 max: 255,
             },
