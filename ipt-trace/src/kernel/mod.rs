@@ -4,6 +4,7 @@ pub mod abi;
 pub mod clock;
 mod family;
 pub mod lock;
+pub mod memory;
 mod module;
 pub mod sockopt;
 

@@ -8,6 +8,7 @@ use crate::kernel::abi::{
     Counters, ERROR_TARGET, EXTENSION_HEADER, EXTENSION_NAME, GetInfo, HOOKS, Replace,
     STANDARD_TARGET, verdict,
 };
+use crate::kernel::memory::large_buffer;
 use crate::kernel::sockopt::table_name;
 
 /// The policy of a built-in chain that the file leaves as it is.
@@ -111,7 +112,7 @@ pub fn assemble(
     let size = u32::try_from(plan.size).map_err(|_| too_large())?;
     let mut writer = Writer {
         family: table.family,
-        message: Vec::with_capacity(size_of::<Replace>() + plan.size),
+        message: large_buffer(size_of::<Replace>() + plan.size),
         index: 0,
         counters: Vec::new(),
         kept: Vec::new(),

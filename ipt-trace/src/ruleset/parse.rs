@@ -17,6 +17,9 @@ pub struct Options {
     pub counters: bool,
 }
 
+/// About how many bytes of entries a byte of text makes.
+const BYTES_PER_BYTE: usize = 3;
+
 /// Reads a whole file. The tables come in the order of their `COMMIT`s; one that stands twice
 /// comes twice.
 pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
@@ -26,12 +29,14 @@ pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
         table: None,
         draft: Draft::new(options.family),
         words: Vec::new(),
+        left: input.len(),
     };
     let mut line = 0;
     let ends = memchr::memchr_iter(b'\n', input).chain([input.len()]);
     let mut start = 0;
     for end in ends {
         let text = &input[start..end];
+        parser.left = input.len() - start;
         start = end + 1;
         line += 1;
         parser
@@ -49,11 +54,13 @@ struct Parser<'a> {
     table: Option<Table>,
     draft: Draft,
     words: Vec<std::borrow::Cow<'a, [u8]>>,
+    /// Bytes of the input from this line on.
+    left: usize,
 }
 
 impl<'a> Parser<'a> {
     fn line(&mut self, text: &'a [u8], line: u32) -> Result<(), String> {
-        if text.contains(&0) {
+        if memchr::memchr(0, text).is_some() {
             return Err("a zero byte has no place in text".to_owned());
         }
         match (text.first(), &mut self.table) {
@@ -83,7 +90,7 @@ impl<'a> Parser<'a> {
 
     fn begin(&mut self, text: &[u8], line: u32) -> Result<(), String> {
         let name = show(first_word(text));
-        let table = Table::new(self.options.family, &name, line);
+        let table = Table::new(self.options.family, &name, line, self.left * BYTES_PER_BYTE);
         if table.is_none() {
             let names = TABLES.iter().map(|(known, _)| *known);
             let hint = suggestion(&name, names.clone());

@@ -44,6 +44,8 @@ pub struct Draft {
     destinations: Vec<(Address, Address)>,
     seen: u32,
     other_family: bool,
+    /// The match and the target that were looked up last: rulesets name few, and again and again.
+    last_found: [Option<&'static Extension>; 2],
 }
 
 /// The words of a line that are still to be read.
@@ -88,6 +90,7 @@ impl Draft {
             destinations: Vec::new(),
             seen: 0,
             other_family: false,
+            last_found: [None; 2],
         }
     }
 
@@ -382,7 +385,7 @@ impl Draft {
             self.jump = Some(Jump::Target);
             return Ok(());
         }
-        let found = extension::find(Role::Target, name, self.family);
+        let found = self.find(Role::Target, name);
         let Some(extension) = found else {
             return Err(unknown_target(table, name, self.family));
         };
@@ -404,12 +407,20 @@ impl Draft {
     }
 
     fn named_match(&mut self, name: &[u8]) -> Result<(), String> {
-        let Some(extension) = extension::find(Role::Match, name, self.family) else {
+        let Some(extension) = self.find(Role::Match, name) else {
             let hint = suggestion(&show(name), extension::names(Role::Match, self.family));
             return Err(format!("unknown match \"{}\"{hint}", show(name)));
         };
         self.load_match(extension);
         Ok(())
+    }
+
+    fn find(&mut self, role: Role, name: &[u8]) -> Option<&'static Extension> {
+        let last = &mut self.last_found[role as usize];
+        if last.is_none_or(|last| last.name.as_bytes() != name) {
+            *last = extension::find(role, name, self.family);
+        }
+        *last
     }
 
     fn load_match(&mut self, extension: &'static Extension) {

@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 use super::entry::EntryRef;
 use crate::kernel::Family;
 use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
+use crate::kernel::memory::large_buffer;
 
 /// The built-in chains by hook number.
 pub const HOOK_NAMES: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
@@ -111,8 +112,8 @@ pub struct Table {
 
 impl Table {
     /// A table with its built-in chains, whose policies stay as they are. `None` if the kernel has
-    /// no table of this name.
-    pub fn new(family: Family, name: &str, line: u32) -> Option<Self> {
+    /// no table of this name. There will be about `expected` bytes of entries.
+    pub fn new(family: Family, name: &str, line: u32, expected: usize) -> Option<Self> {
         let (_, hooks) = TABLES.iter().find(|(known, _)| *known == name)?;
         let mut table = Self {
             family,
@@ -120,7 +121,7 @@ impl Table {
             line,
             chains: Vec::new(),
             hook_limits: Vec::new(),
-            bytes: Vec::new(),
+            bytes: large_buffer(expected),
             rules: Vec::new(),
             by_name: HashMap::new(),
         };
