@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::kernel::Family;
+
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
 #[derive(Debug, Parser)]
 #[command(name = "ipt-trace", version, max_term_width = 100)]
@@ -32,9 +34,13 @@ pub enum Command {
 
 /// `restore`.
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Restore {
     /// The file to restore; standard input if it is "-" or not given
     pub file: Option<PathBuf>,
+    /// The tables of ip6tables instead of iptables
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
     /// Take over the packet and byte counters of the file
     #[arg(short, long)]
     pub counters: bool,
@@ -61,6 +67,9 @@ pub struct Save {
     /// Print this table only, creating it if need be
     #[arg(short, long)]
     pub table: Option<String>,
+    /// The tables of ip6tables instead of iptables
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
     /// Print the counters of the rules too
     #[arg(short, long)]
     pub counters: bool,
@@ -78,6 +87,11 @@ pub struct Generate {
     /// Rules of the flat shape, or services
     #[arg(value_parser = clap::value_parser!(u32).range(0..=4_000_000))]
     pub count: u32,
+}
+
+/// The family that a flag `--ipv6` chooses.
+pub const fn family(ipv6: bool) -> Family {
+    if ipv6 { Family::Ipv6 } else { Family::Ipv4 }
 }
 
 /// Values of `--probes`.

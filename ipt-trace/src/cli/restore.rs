@@ -7,7 +7,6 @@ use super::args::{self, Format, Probes};
 use super::exit::Failure;
 use super::log;
 use super::progress::Progress;
-use crate::kernel::Family;
 use crate::kernel::lock::Wait;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
 use crate::render::{Style, json, text};
@@ -18,7 +17,7 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
     let config = Config {
         input: command.file,
-        family: Family::Ipv4,
+        family: args::family(command.ipv6),
         counters: command.counters,
         wait: parse_wait(command.wait.as_deref())?,
     };

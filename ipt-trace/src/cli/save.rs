@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 
-use super::args::Save;
+use super::args::{Save, family};
 use super::exit::Failure;
-use crate::kernel::{Family, Tables};
+use crate::kernel::Tables;
 use crate::save::{SaveError, save_table, table_names};
 
 pub fn run(command: &Save) -> Result<(), Failure> {
-    let family = Family::Ipv4;
+    let family = family(command.ipv6);
     let names = match &command.table {
         Some(table) => vec![table.clone()],
         None => table_names(family)?,

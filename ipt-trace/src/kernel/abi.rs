@@ -146,8 +146,12 @@ pub struct EntryLayout {
     pub outiface_mask: usize,
     /// Protocol, u16.
     pub proto: usize,
-    /// `IPT_F_…`, u8.
+    /// `IPT_F_…` or `IP6T_F_…`, u8.
     pub flags: usize,
+    /// The flag of `-g`: the jump does not come back.
+    pub goto_flag: u8,
+    /// The flag that a protocol sets; IPv4 has none.
+    pub proto_flag: u8,
     /// `IPT_INV_…`, u8.
     pub invflags: usize,
     /// Bytes of `struct ipt_ip` or `ip6t_ip6`: all zero in an unconditional entry.
@@ -175,6 +179,8 @@ pub const IPV4_ENTRY: EntryLayout = EntryLayout {
     outiface_mask: 64,
     proto: 80,
     flags: 82,
+    goto_flag: 0x02,
+    proto_flag: 0,
     invflags: 83,
     selector: 84,
     target_offset: 88,
@@ -196,6 +202,8 @@ pub const IPV6_ENTRY: EntryLayout = EntryLayout {
     outiface_mask: 112,
     proto: 128,
     flags: 131,
+    goto_flag: 0x04,
+    proto_flag: 0x01,
     invflags: 132,
     selector: 136,
     target_offset: 140,
@@ -245,10 +253,5 @@ pub mod inverse {
     pub const PROTOCOL: u8 = 0x40;
 }
 
-/// Bits of an IPv4 entry's `flags` (`IPT_F_…`).
-pub mod entry_flag {
-    /// `-f`: second and later fragments.
-    pub const FRAGMENT: u8 = 0x01;
-    /// `-g`: the jump does not come back.
-    pub const GOTO: u8 = 0x02;
-}
+/// `IPT_F_FRAG`, of an IPv4 entry's `flags`: second and later fragments.
+pub const FRAGMENT_FLAG: u8 = 0x01;

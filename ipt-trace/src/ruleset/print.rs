@@ -9,7 +9,7 @@ use super::extension::{self, Role};
 use super::numbers::protocol_name;
 use super::snapshot::Snapshot;
 use super::table::verdict_name;
-use crate::kernel::abi::{Counters, INTERFACE, entry_flag, inverse};
+use crate::kernel::abi::{Counters, FRAGMENT_FLAG, INTERFACE, inverse};
 
 /// What the text could not say.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +80,7 @@ pub fn print_rule(
         return print_extension(snapshot, Role::Target, target, out);
     }
     let verdict = entry.verdict().ok_or("its target is not a verdict")?;
-    let goto = entry.byte(entry.layout().flags) & entry_flag::GOTO != 0;
+    let goto = entry.byte(entry.layout().flags) & entry.layout().goto_flag != 0;
     match usize::try_from(verdict) {
         Ok(offset) if offset == at + entry.bytes().len() => {}
         Ok(offset) => {
@@ -137,7 +137,7 @@ fn print_selectors(entry: EntryRef<'_>, out: &mut Vec<u8>) {
             None => write!(out, " -p {protocol}"),
         };
     }
-    let fragment = entry.byte(layout.flags) & entry_flag::FRAGMENT != 0;
+    let fragment = entry.byte(layout.flags) & FRAGMENT_FLAG != 0;
     if fragment && layout.address == 4 {
         let _ = write!(out, "{} -f", not(inverse::FRAGMENT));
     }

@@ -10,7 +10,7 @@ use super::option::{self, Base, Found};
 use super::table::{ChainId, Jump, Table, parse_verdict};
 use crate::kernel::Family;
 use crate::kernel::abi::{
-    Counters, EXTENSION_HEADER, EXTENSION_NAME, INTERFACE, STANDARD_TARGET, align, entry_flag,
+    Counters, EXTENSION_HEADER, EXTENSION_NAME, FRAGMENT_FLAG, INTERFACE, STANDARD_TARGET, align,
     inverse,
 };
 
@@ -327,6 +327,9 @@ impl Draft {
         }
         let layout = self.family.layout();
         self.entry[layout.proto] = protocol;
+        if protocol != 0 {
+            self.entry[layout.flags] |= layout.proto_flag;
+        }
         self.protocol_word = Some(value.to_vec());
         Ok(())
     }
@@ -351,7 +354,7 @@ impl Draft {
         if self.family == Family::Ipv6 {
             return Err("-f is for IPv4; use -m frag".to_owned());
         }
-        self.entry[self.family.layout().flags] |= entry_flag::FRAGMENT;
+        self.entry[self.family.layout().flags] |= FRAGMENT_FLAG;
         Ok(())
     }
 
@@ -364,7 +367,8 @@ impl Draft {
             ));
         }
         self.jump(table, name)?;
-        self.entry[self.family.layout().flags] |= entry_flag::GOTO;
+        let layout = self.family.layout();
+        self.entry[layout.flags] |= layout.goto_flag;
         Ok(())
     }
 
