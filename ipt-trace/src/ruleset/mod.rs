@@ -6,8 +6,10 @@
 
 mod address;
 mod assemble;
+mod command;
 #[cfg(test)]
 mod complaints;
+mod edit;
 pub mod entry;
 mod error;
 pub mod extension;
@@ -26,5 +28,5 @@ mod words;
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
 pub use error::RuleError;
 pub use graph::check;
-pub use parse::{Options, parse};
+pub use parse::{Options, parse, table_names};
 pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most};

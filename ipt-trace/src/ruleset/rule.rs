@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::address::{self, Address};
+use super::command::{Order, unknown_chain};
 use super::error::{show, suggestion};
 use super::extension::{self, Context, Extension, Role};
 use super::numbers;
-use super::option::{self, Base, Found};
-use super::table::{ChainId, Jump, Table, parse_verdict};
+use super::option::{self, Base, Command, Found};
+use super::table::{ChainId, HookLimit, Jump, Table, parse_verdict};
 use crate::kernel::Family;
 use crate::kernel::abi::{
     Counters, EXTENSION_HEADER, EXTENSION_NAME, FRAGMENT_FLAG, INTERFACE, STANDARD_TARGET, align,
@@ -36,7 +37,7 @@ pub struct Draft {
     target_bytes: Vec<u8>,
     pub(super) matches: Vec<Loaded>,
     pub(super) target: Option<Loaded>,
-    chain: Option<ChainId>,
+    order: Option<Order>,
     jump: Option<Jump>,
     /// What stands after `-p`, until its match was loaded for an option of its own.
     protocol_word: Option<Vec<u8>>,
@@ -49,7 +50,7 @@ pub struct Draft {
 }
 
 /// The words of a line that are still to be read.
-struct Reader<'w, 'a> {
+pub(super) struct Reader<'w, 'a> {
     words: &'w Words<'a>,
     at: usize,
 }
@@ -59,6 +60,15 @@ impl<'w> Reader<'w, '_> {
         let word = self.words.get(self.at)?;
         self.at += 1;
         Some(word)
+    }
+
+    /// The next word if it is no option: what iptables takes for a command's further word.
+    pub(super) fn argument(&mut self) -> Option<&'w [u8]> {
+        let word = self.words.get(self.at)?;
+        if word.starts_with(b"-") || word.starts_with(b"!") {
+            return None;
+        }
+        self.next()
     }
 
     /// The word after an option: joined to it, or the next one.
@@ -83,7 +93,7 @@ impl Draft {
             target_bytes: Vec::new(),
             matches: Vec::new(),
             target: None,
-            chain: None,
+            order: None,
             jump: None,
             protocol_word: None,
             sources: Vec::new(),
@@ -137,7 +147,7 @@ impl Draft {
         self.target_bytes.clear();
         self.matches.clear();
         self.target = None;
-        self.chain = None;
+        self.order = None;
         self.jump = None;
         self.protocol_word = None;
         self.sources.clear();
@@ -250,7 +260,8 @@ impl Draft {
                 return Err(format!("\"!\" stands before {name}, not behind it"));
             }
         }
-        if joined.is_some() && !base.takes_value() {
+        let optional = matches!(base, Base::Command(command) if command.is_for_all());
+        if joined.is_some() && !base.takes_value() && !optional {
             return Err(format!(
                 "{name} takes no value, and each option needs a word of its own"
             ));
@@ -259,7 +270,12 @@ impl Draft {
             return Err(format!("\"!\" cannot stand before {name}"));
         }
         if base.only_once() && self.seen & base.bit() != 0 {
-            return Err(format!("{name} given twice"));
+            return Err(match (base, &self.order) {
+                (Base::Command(_), Some(order)) if order.command.name() != name => {
+                    format!("{name} cannot stand beside {}", order.command.name())
+                }
+                _ => format!("{name} given twice"),
+            });
         }
         self.seen |= base.bit();
         if invert {
@@ -267,7 +283,7 @@ impl Draft {
             self.entry[layout.invflags] |= base.inverse_bit();
         }
         match base {
-            Base::Append => self.append_to(table, value),
+            Base::Command(command) => self.command(table, command, value, joined, reader),
             Base::Protocol => self.protocol(value, invert),
             Base::Source => address::parse_list(text(name, value)?, self.family, &mut self.sources),
             Base::Destination => {
@@ -304,18 +320,21 @@ impl Draft {
         }
     }
 
-    fn append_to(&mut self, table: &Table, name: &[u8]) -> Result<(), String> {
-        let Some(chain) = table.find(name) else {
-            let names: Vec<_> = table.chains.iter().map(|chain| show(&chain.name)).collect();
-            let hint = suggestion(&show(name), names.iter().map(String::as_str));
-            return Err(format!(
-                "no chain \"{}\" in table {}{hint}; declare it with \":{} - [0:0]\" above",
-                show(name),
-                table.name,
-                show(name)
-            ));
+    /// Reads a command's own words: its chain, and a number, a name or a policy.
+    fn command<'w>(
+        &mut self,
+        table: &Table,
+        command: Command,
+        value: &'w [u8],
+        joined: Option<&'w [u8]>,
+        reader: &mut Reader<'w, '_>,
+    ) -> Result<(), String> {
+        let chain = if command.is_for_all() {
+            joined.or_else(|| reader.argument())
+        } else {
+            Some(value)
         };
-        self.chain = Some(chain);
+        self.order = Some(Order::read(table, command, chain, reader)?);
         Ok(())
     }
 
@@ -443,17 +462,23 @@ impl Draft {
         self.entry[at + 8..at + 16].copy_from_slice(&counters.bytes.to_ne_bytes());
     }
 
-    /// Checks the whole rule, and appends it once for each pair of its addresses.
+    /// Carries out the line's command: with the rule once for each pair of its addresses.
     fn finish(&mut self, table: &mut Table, line: u32) -> Result<(), String> {
-        let chain = self
-            .chain
-            .ok_or("no command: a rule begins with -A CHAIN")?;
+        let order = self
+            .order
+            .take()
+            .ok_or("no command: a line begins with one, like -A CHAIN")?;
+        if !order.takes_rule() {
+            self.check_no_rule(&order)?;
+            let counters = self.counters_given();
+            return order.carry_out(table, counters);
+        }
+        let chain = order.chain(table)?;
         self.check_interfaces(&table.chains[chain as usize].name)?;
-        self.finish_extensions(table, chain, line)?;
+        self.finish_extensions(table)?;
         if self.jump.is_none() {
             self.standard_target(0);
         }
-        let jump = self.jump.unwrap_or(Jump::Next);
         let layout = self.family.layout();
         let target_offset = self.entry.len();
         self.entry.extend_from_slice(&self.target_bytes);
@@ -463,15 +488,37 @@ impl Draft {
         let next = u16::try_from(next_offset).map_err(too_long)?;
         self.entry[layout.target_offset..][..2].copy_from_slice(&offset.to_ne_bytes());
         self.entry[layout.next_offset..][..2].copy_from_slice(&next.to_ne_bytes());
-        self.append_all(table, chain, line, jump)
+        self.apply_all(table, &order, chain, line)
     }
 
-    fn append_all(
+    /// A command that is not about a rule has nothing beside it but counters for a policy.
+    fn check_no_rule(&self, order: &Order) -> Result<(), String> {
+        let mut allowed = Base::Command(order.command).bit();
+        if order.command == Command::Policy {
+            allowed |= Base::SetCounters.bit();
+        }
+        if self.seen & !allowed != 0 || !self.matches.is_empty() {
+            return Err(format!("{} takes no rule", order.command.name()));
+        }
+        Ok(())
+    }
+
+    fn counters_given(&self) -> Option<Counters> {
+        let at = self.family.layout().counters;
+        let word = |at: usize| self.entry[at..at + 8].try_into().map(u64::from_ne_bytes);
+        let given = self.seen & Base::SetCounters.bit() != 0;
+        given.then(|| Counters {
+            packets: word(at).unwrap_or(0),
+            bytes: word(at + 8).unwrap_or(0),
+        })
+    }
+
+    fn apply_all(
         &mut self,
         table: &mut Table,
+        order: &Order,
         chain: ChainId,
         line: u32,
-        jump: Jump,
     ) -> Result<(), String> {
         const ANY: (Address, Address) = ([0; 16], [0; 16]);
         let layout = self.family.layout();
@@ -479,6 +526,11 @@ impl Draft {
         if inverted && (self.sources.len() > 1 || self.destinations.len() > 1) {
             return Err("\"!\" cannot stand before several addresses".to_owned());
         }
+        let jump = self.jump.unwrap_or(Jump::Next);
+        let limit = self.target.as_ref().and_then(|loaded| {
+            let Extension { name, hooks, .. } = loaded.extension;
+            (*hooks != 0).then_some((*name, *hooks))
+        });
         let length = layout.address;
         for list in [&mut self.sources, &mut self.destinations] {
             if list.is_empty() {
@@ -491,7 +543,15 @@ impl Draft {
             for (destination, destination_mask) in &self.destinations {
                 self.entry[layout.dst..][..length].copy_from_slice(&destination[..length]);
                 self.entry[layout.dmsk..][..length].copy_from_slice(&destination_mask[..length]);
-                table.append(chain, &self.entry, line, jump)?;
+                let rule = order.apply(table, chain, &self.entry, line, jump)?;
+                if let (Some(rule), Some((name, hooks))) = (rule, limit) {
+                    table.hook_limits.push(HookLimit {
+                        rule,
+                        line,
+                        name,
+                        hooks,
+                    });
+                }
             }
         }
         Ok(())
@@ -515,12 +575,7 @@ impl Draft {
         Ok(())
     }
 
-    fn finish_extensions(
-        &mut self,
-        table: &mut Table,
-        chain: ChainId,
-        line: u32,
-    ) -> Result<(), String> {
+    fn finish_extensions(&mut self, table: &Table) -> Result<(), String> {
         let context = self.context();
         for loaded in &self.matches {
             let end = loaded.data + loaded.extension.size;
@@ -533,14 +588,6 @@ impl Draft {
             let data = &mut self.target_bytes[loaded.data..end];
             check_place(loaded.extension, table, context)?;
             loaded.extension.finish(loaded.given, context, data)?;
-            if loaded.extension.hooks != 0 {
-                table.hook_limits.push(super::table::HookLimit {
-                    chain,
-                    line,
-                    name: loaded.extension.name,
-                    hooks: loaded.extension.hooks,
-                });
-            }
         }
         Ok(())
     }
@@ -566,12 +613,6 @@ fn extension_values<'w>(
 
 fn text<'w>(option: &str, word: &'w [u8]) -> Result<&'w str, String> {
     std::str::from_utf8(word).map_err(|_| format!("{option}: \"{}\" is not UTF-8", show(word)))
-}
-
-fn unknown_chain(table: &Table, name: &[u8]) -> String {
-    let names: Vec<_> = table.chains.iter().map(|chain| show(&chain.name)).collect();
-    let hint = suggestion(&show(name), names.iter().map(String::as_str));
-    format!("no such chain in table {}{hint}", table.name)
 }
 
 fn unknown_target(table: &Table, name: &[u8], family: Family) -> String {
