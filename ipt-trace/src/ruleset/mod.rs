@@ -6,7 +6,6 @@
 
 mod address;
 mod assemble;
-mod command;
 #[cfg(test)]
 mod complaints;
 mod edit;
@@ -15,11 +14,11 @@ mod error;
 pub mod extension;
 mod graph;
 mod numbers;
-mod option;
 mod parse;
 pub mod print;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub mod raw;
 mod rule;
 pub mod snapshot;
 mod table;

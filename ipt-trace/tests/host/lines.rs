@@ -148,7 +148,7 @@ fn ours(table: &str, run: Run) -> Outcome {
     let kernel = Tables::open(Family::Ipv4).expect("a raw socket");
     let mut text = Vec::new();
     let text = match save_table(&kernel, table, true, &mut text) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => error.to_string(),
     };
     accepted(table, &text)

@@ -1,11 +1,11 @@
 //! The command of a rule line: its own words, and what it does.
 
-use super::error::{show, suggestion};
-use super::extension::{self, Role};
-use super::numbers::parse_number;
+use super::super::error::{show, suggestion};
+use super::super::extension::{self, Role};
+use super::super::numbers::parse_number;
+use super::super::table::{ChainId, Jump, RuleId, Table, parse_verdict};
 use super::option::Command;
-use super::rule::Reader;
-use super::table::{ChainId, Jump, RuleId, Table, parse_verdict};
+use super::reader::Reader;
 use crate::kernel::abi::{Counters, verdict};
 
 /// A command with its words.

@@ -1,6 +1,6 @@
 //! Finding out which option a word is.
 
-use super::rule::Draft;
+use super::Draft;
 use crate::kernel::abi::inverse;
 
 /// An option of the rule itself.
@@ -258,7 +258,7 @@ pub enum Found {
 /// Splits an option word into the option with its dashes and the value that is joined to it:
 /// `--dport=80`, `-s10.0.0.0/8`.
 pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
-    let not_an_option = || format!("\"{}\" is not an option", super::error::show(word));
+    let not_an_option = || format!("\"{}\" is not an option", super::super::error::show(word));
     let (option, joined) = if word.starts_with(b"--") {
         match word.iter().position(|byte| *byte == b'=') {
             Some(equals) => (&word[..equals], Some(&word[equals + 1..])),
@@ -339,14 +339,14 @@ pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
         extension
             .options
             .iter()
-            .flat_map(super::extension::Opt::names)
+            .flat_map(super::super::extension::Opt::names)
     });
     base.chain(extensions)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::extension::{self, Role};
+    use super::super::super::extension::{self, Role};
     use super::LONG;
     use crate::kernel::Family;
 
