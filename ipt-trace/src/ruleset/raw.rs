@@ -23,7 +23,8 @@ pub fn parse(word: &str) -> Result<(u8, Vec<u8>), String> {
         || format!("{OPTION} {word}: not a revision, a colon and an even number of hex digits");
     let (revision, hex) = word.split_once(':').ok_or_else(bad)?;
     let revision = revision.parse().map_err(|_| bad())?;
-    if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
+    let digits = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !digits || !hex.len().is_multiple_of(2) {
         return Err(bad());
     }
     let bytes: Result<Vec<u8>, _> = (0..hex.len())
