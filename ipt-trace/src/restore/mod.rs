@@ -9,14 +9,15 @@ mod outcome;
 mod table;
 
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::kernel::clock::{Span, monotonic_ns};
 use crate::kernel::lock::{Holder, Wait, XtablesLock};
 use crate::kernel::{Family, Tables};
-use crate::ruleset::{self, Table};
+use crate::ruleset::{self, ReadError, Table};
 
 pub use error::RestoreError;
 pub use outcome::{Outcome, Step, TableOutcome};
@@ -200,45 +201,74 @@ fn read_content(config: &Config, input: &str) -> Result<Content, RestoreError> {
         input: input.to_owned(),
         error,
     };
-    let text = match &config.input {
-        Some(path) if path.as_os_str() != "-" => std::fs::read(path).map_err(unreadable)?,
-        _ => {
-            let mut text = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut text)
-                .map_err(unreadable)?;
-            text
-        }
-    };
-    let mut names = ruleset::table_names(&text);
-    names.retain(|name| config.table.as_ref().is_none_or(|only| only == name));
-    if names.is_empty() {
-        return Err(RestoreError::Empty {
-            input: input.to_owned(),
-        });
-    }
+    let (mut reader, size) = open(config).map_err(unreadable)?;
     if config.noflush {
-        return Ok(Content::Changes(Changes {
-            input: input.to_owned(),
-            text,
-            family: config.family,
-            counters: config.counters,
-            tables: names,
-        }));
+        return read_changes(config, input, &mut reader);
     }
-    let wrong = |error| RestoreError::Rule {
-        input: input.to_owned(),
-        error,
-    };
     let options = ruleset::Options {
         counters: config.counters,
         only: config.table.as_deref(),
         ..ruleset::Options::replacing(config.family)
     };
-    let tables = ruleset::parse(&text, options).map_err(wrong)?;
+    let wrong = |error| RestoreError::Rule {
+        input: input.to_owned(),
+        error,
+    };
+    let tables =
+        ruleset::parse_stream(&mut reader, size, options).map_err(|error| match error {
+            ReadError::Unreadable(error) => unreadable(error),
+            ReadError::Rule(error) => wrong(error),
+        })?;
+    if tables.is_empty() {
+        return Err(RestoreError::Empty {
+            input: input.to_owned(),
+        });
+    }
     for table in &tables {
         ruleset::check(table).map_err(wrong)?;
     }
     Ok(Content::Tables(tables))
+}
+
+/// The input, and about how many bytes it has, 0 if that is not known.
+fn open(config: &Config) -> io::Result<(BufReader<Box<dyn io::Read>>, usize)> {
+    /// Bytes of the input that are in memory at a time.
+    const CHUNK: usize = 256 << 10;
+    let (input, size): (Box<dyn io::Read>, _) = match &config.input {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = File::open(path)?;
+            let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            (Box::new(file), size)
+        }
+        _ => (Box::new(io::stdin()), 0),
+    };
+    Ok((BufReader::with_capacity(CHUNK, input), size))
+}
+
+fn read_changes(
+    config: &Config,
+    input: &str,
+    reader: &mut dyn io::Read,
+) -> Result<Content, RestoreError> {
+    let mut text = Vec::new();
+    reader
+        .read_to_end(&mut text)
+        .map_err(|error| RestoreError::Unreadable {
+            input: input.to_owned(),
+            error,
+        })?;
+    let mut tables = ruleset::table_names(&text);
+    tables.retain(|name| config.table.as_ref().is_none_or(|only| only == name));
+    if tables.is_empty() {
+        return Err(RestoreError::Empty {
+            input: input.to_owned(),
+        });
+    }
+    Ok(Content::Changes(Changes {
+        input: input.to_owned(),
+        text,
+        family: config.family,
+        counters: config.counters,
+        tables,
+    }))
 }

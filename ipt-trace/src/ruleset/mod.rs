@@ -28,5 +28,5 @@ mod words;
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
 pub use error::RuleError;
 pub use graph::check;
-pub use parse::{Options, parse, table_names};
+pub use parse::{Options, ReadError, parse, parse_stream, table_names};
 pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most};

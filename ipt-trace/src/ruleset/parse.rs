@@ -1,5 +1,8 @@
 //! A restore file to its tables.
 
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
 use super::error::{RuleError, show, suggestion};
 use super::numbers::parse_decimal;
 use super::rule::Draft;
@@ -51,46 +54,114 @@ pub fn table_names(input: &[u8]) -> Vec<String> {
 /// Reads a whole file. The tables come in the order of their `COMMIT`s; one that stands twice
 /// comes twice.
 pub fn parse(input: &[u8], options: Options<'_>) -> Result<Vec<Table>, RuleError> {
-    let mut parser = Parser {
-        options,
-        done: Vec::new(),
-        table: None,
-        draft: Draft::new(options.family),
-        words: Vec::new(),
-        left: input.len(),
-        passed_over: false,
-    };
-    let mut line = 0;
+    let mut parser = Parser::new(options, input.len());
+    let mut words = Vec::new();
     let ends = memchr::memchr_iter(b'\n', input).chain([input.len()]);
     let mut start = 0;
     for end in ends {
-        let text = &input[start..end];
-        parser.left = input.len() - start;
+        parser.next_line(&input[start..end], &mut words)?;
         start = end + 1;
-        line += 1;
-        parser
-            .line(text.trim_ascii_end(), line)
-            .map_err(|message| RuleError { line, message })?;
     }
-    parser
-        .finish()
-        .map_err(|message| RuleError { line, message })
+    parser.finish()
 }
 
-struct Parser<'a> {
-    options: Options<'a>,
+/// Why an input was not read to its end.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It could not be read.
+    Unreadable(io::Error),
+    /// It has a mistake.
+    Rule(RuleError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<RuleError> for ReadError {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+/// The same for an input that is read as it comes, of about `expected` bytes: only a line that
+/// lies across two reads is ever copied.
+pub fn parse_stream(
+    input: &mut dyn BufRead,
+    expected: usize,
+    options: Options<'_>,
+) -> Result<Vec<Table>, ReadError> {
+    let mut parser = Parser::new(options, expected);
+    let mut cut_off = Vec::new();
+    loop {
+        let chunk = input.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let mut words = Vec::new();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let text = &chunk[start..end];
+            start = end + 1;
+            if cut_off.is_empty() {
+                parser.next_line(text, &mut words)?;
+            } else {
+                cut_off.extend_from_slice(text);
+                parser.next_line(&cut_off, &mut Vec::new())?;
+                cut_off.clear();
+            }
+        }
+        cut_off.extend_from_slice(&chunk[start..]);
+        let length = chunk.len();
+        input.consume(length);
+    }
+    parser.next_line(&cut_off, &mut Vec::new())?;
+    parser.finish().map_err(ReadError::Rule)
+}
+
+struct Parser<'o> {
+    options: Options<'o>,
     done: Vec<Table>,
     table: Option<Table>,
     draft: Draft,
-    words: Vec<std::borrow::Cow<'a, [u8]>>,
-    /// Bytes of the input from this line on.
+    /// Number of the line that is being read.
+    line: u32,
+    /// About how many bytes of the input are left.
     left: usize,
     /// Whether these lines are of a table that is not wanted.
     passed_over: bool,
 }
 
-impl<'a> Parser<'a> {
-    fn line(&mut self, text: &'a [u8], line: u32) -> Result<(), String> {
+impl<'o> Parser<'o> {
+    const fn new(options: Options<'o>, expected: usize) -> Self {
+        Self {
+            options,
+            done: Vec::new(),
+            table: None,
+            draft: Draft::new(options.family),
+            line: 0,
+            left: expected,
+            passed_over: false,
+        }
+    }
+
+    /// Reads a line; `words` is room that is used again.
+    fn next_line<'a>(
+        &mut self,
+        text: &'a [u8],
+        words: &mut Vec<Cow<'a, [u8]>>,
+    ) -> Result<(), RuleError> {
+        self.line += 1;
+        self.left = self.left.saturating_sub(text.len());
+        let line = self.line;
+        self.read(text.trim_ascii_end(), words)
+            .map_err(|message| RuleError { line, message })
+    }
+
+    fn read<'a>(&mut self, text: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), String> {
+        let line = self.line;
         if memchr::memchr(0, text).is_some() {
             return Err("a zero byte has no place in text".to_owned());
         }
@@ -100,7 +171,7 @@ impl<'a> Parser<'a> {
         }
         match (text.first(), &mut self.table) {
             (None | Some(b'#'), _) => Ok(()),
-            (Some(b'*'), None) => self.begin(&text[1..], line),
+            (Some(b'*'), None) => self.begin(&text[1..]),
             (Some(b'*'), Some(table)) => Err(format!(
                 "table {} of line {} has no COMMIT before this line",
                 table.name, table.line
@@ -117,13 +188,14 @@ impl<'a> Parser<'a> {
             (_, Some(table)) => {
                 let (counters, rule) = rule_counters(text)?;
                 let counters = counters.filter(|_| self.options.counters);
-                words::split(rule, &mut self.words)?;
-                self.draft.rule(table, &self.words, counters, line)
+                words::split(rule, words)?;
+                self.draft.rule(table, words, counters, line)
             }
         }
     }
 
-    fn begin(&mut self, text: &[u8], line: u32) -> Result<(), String> {
+    fn begin(&mut self, text: &[u8]) -> Result<(), String> {
+        let line = self.line;
         let name = show(first_word(text));
         if self.options.only.is_some_and(|only| only != name) {
             self.passed_over = true;
@@ -151,12 +223,15 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<Table>, String> {
+    fn finish(self) -> Result<Vec<Table>, RuleError> {
         if let Some(table) = self.table {
-            return Err(format!(
-                "the file ends before COMMIT of table {} (line {}): it seems to be cut off",
-                table.name, table.line
-            ));
+            return Err(RuleError {
+                line: self.line,
+                message: format!(
+                    "the file ends before COMMIT of table {} (line {}): it seems to be cut off",
+                    table.name, table.line
+                ),
+            });
         }
         Ok(self.done)
     }
