@@ -138,7 +138,7 @@ fn read(
             Some(b':') => state.chains = list(&line[1..]),
             Some(b'*') => state.tables = list(&line[1..]),
             Some(b'%' | b'@') => state.prepare(&line[1..]),
-            Some(_) => state.add(line, extension, place, family, cases)?,
+            Some(_) => state.add(line, extension, &place, family, cases)?,
         }
     }
     Ok(())
@@ -175,7 +175,7 @@ impl State {
         &self,
         line: &str,
         extension: &str,
-        place: String,
+        place: &str,
         family: Family,
         cases: &mut Vec<Case>,
     ) -> Result<(), String> {
@@ -205,7 +205,7 @@ impl State {
             for chain in &self.chains {
                 cases.push(Case {
                     extension: extension.to_owned(),
-                    place: place.clone(),
+                    place: place.to_owned(),
                     family,
                     table: table.clone(),
                     chain: chain.clone(),

@@ -5,6 +5,7 @@
 //! where the files expect something else. Nothing outside of the namespaces of [`pair`] is changed.
 
 mod case;
+mod fuzz;
 mod pair;
 mod report;
 #[path = "../support/mod.rs"]
@@ -13,7 +14,7 @@ mod verdict;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use ipt_trace::kernel::Family;
@@ -34,21 +35,50 @@ struct Args {
     /// List every difference
     #[arg(long)]
     verbose: bool,
+    /// Random rules for so many seconds instead of the files'
+    #[arg(long)]
+    fuzz: Option<u64>,
+    /// What the random rules start from
+    #[arg(long)]
+    seed: Option<u64>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let files = match Files::read(&args.files, &args.extension) {
-        Ok(files) => files,
+    match perform(&args) {
+        Ok(clean) => ExitCode::from(u8::from(!clean)),
         Err(problem) => {
             eprintln!("{problem}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// Compares and reports; says whether everything is the same.
+fn perform(args: &Args) -> Result<bool, String> {
     let start = Instant::now();
-    let report = Report::new(&files, judge(&files.cases));
-    report.print(args.verbose, start.elapsed());
-    ExitCode::from(u8::from(!report.is_clean()))
+    let Some(seconds) = args.fuzz else {
+        let files = Files::read(&args.files, &args.extension)?;
+        let report = Report::new(&files, judge(&files.cases));
+        report.print(args.verbose, start.elapsed());
+        return Ok(report.is_clean());
+    };
+    let seed = args.seed.unwrap_or_else(seed_of_the_day);
+    println!("seed {seed}");
+    let findings = fuzz::run(&fuzz::Plan {
+        seed,
+        time: Duration::from_secs(seconds),
+        only: &args.extension,
+        files: &Files::read(&args.files, &[])?,
+    });
+    findings.print(seed, start.elapsed());
+    Ok(findings.is_clean())
+}
+
+/// A seed that nobody chose.
+fn seed_of_the_day() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs())
 }
 
 /// Runs all cases, the families at the same time.

@@ -17,6 +17,8 @@ struct Counts {
     lines: usize,
     runs: usize,
     same: usize,
+    /// Of the same ones, those that both refuse.
+    refused: usize,
     differing: usize,
     missing: usize,
     not_run: usize,
@@ -33,6 +35,7 @@ impl Counts {
             Verdict::Taken => self.same += 1,
             Verdict::Refused { by_kernel } => {
                 self.same += 1;
+                self.refused += 1;
                 self.by_kernel += usize::from(*by_kernel);
             }
             Verdict::Missing => self.missing += 1,
@@ -44,13 +47,14 @@ impl Counts {
 
     fn print(&self, name: &str) {
         println!(
-            "{name:16} {:6} {:6} {:6} {:8} {:8} {:8} {:8}",
+            "{name:16} {:6} {:6} {:6} {:8} {:8} {:8} {:8} {:8}",
             self.lines,
             self.runs,
             self.same,
             self.differing,
             self.missing,
             self.not_run,
+            self.refused,
             self.by_kernel
         );
     }
@@ -88,8 +92,16 @@ impl<'a> Report<'a> {
             }
         }
         println!(
-            "{:16} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8}",
-            "extension", "lines", "runs", "same", "differ", "missing", "not run", "kernel"
+            "{:16} {:>6} {:>6} {:>6} {:>8} {:>8} {:>8} {:>8} {:>8}",
+            "extension",
+            "lines",
+            "runs",
+            "same",
+            "differ",
+            "missing",
+            "not run",
+            "refused",
+            "kernel"
         );
         let mut total = Counts::default();
         for (name, cases) in &self.extensions {
@@ -106,8 +118,9 @@ impl<'a> Report<'a> {
         }
         total.print("total");
         println!(
-            "\nA run is a line in one chain and one family; kernel: of the same ones, those that \
-             iptables-legacy left to the kernel, which refused them.\nIn {} runs iptables-legacy \
+            "\nA run is a line in one chain and one family; refused: of the same ones, those \
+             that both refuse; kernel: of these, those that iptables-legacy left to the kernel to \
+             refuse.\nIn {} runs iptables-legacy \
              does not do what the file expects{}.\n{:.1} s",
             total.unexpected,
             if verbose {
