@@ -145,7 +145,11 @@ fn is_kernels(message: &str) -> bool {
 fn sides(ours: &str, theirs: &str) -> String {
     let mut text = String::new();
     for (name, side) in [("ours:  ", ours), ("theirs:", theirs)] {
-        for line in side.lines() {
+        // What iptables says after every mistake tells nothing about this one.
+        let telling = |line: &&str| {
+            !line.is_empty() && !line.starts_with("Error occurred at") && !line.starts_with("Try `")
+        };
+        for line in side.lines().filter(telling) {
             let _ = write!(text, "\n{name} {line}");
         }
     }

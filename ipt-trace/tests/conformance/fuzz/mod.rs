@@ -23,7 +23,7 @@ use samples::Samples;
 /// How many rules of one look are made shorter, which takes many runs; more of them are counted.
 const SHRUNK: usize = 4;
 /// How many runs making one rule shorter may take.
-const SHRINK_TRIES: usize = 200;
+const SHRINK_TRIES: usize = 400;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -138,11 +138,12 @@ impl Fuzzer {
             }
             _ => false,
         });
-        let key = (kind, rule.shape());
+        let difference = last.unwrap_or(difference);
+        let key = (kind, self::look(&rule, &difference));
         let group = Group {
             family: self.family,
             rule,
-            difference: last.unwrap_or(difference),
+            difference,
             count: 1,
         };
         self.findings.add(key.clone(), group);
@@ -165,20 +166,22 @@ fn look(rule: &Rule, difference: &Difference) -> String {
     if matches!(difference.kind, Kind::Bytes | Kind::Text) {
         return rule.shape();
     }
-    let mut look = String::new();
-    let mut quoted = false;
     let refusing = match difference.kind {
         Kind::WeTake => "theirs:",
         _ => "ours:",
     };
-    let said = difference
-        .detail
-        .lines()
-        .find(|line| line.starts_with(refusing));
+    let mut lines = difference.detail.lines();
+    let said = lines.find(|line| line.starts_with(refusing));
+    let mut look = String::new();
+    let mut closing = None;
     for letter in said.unwrap_or_default().chars() {
-        quoted ^= matches!(letter, '"' | '`' | '\'');
-        if !quoted && !letter.is_ascii_digit() {
-            look.push(letter);
+        match (closing, letter) {
+            (Some(end), _) if letter == end => closing = None,
+            (None, '"') => closing = Some('"'),
+            // As iptables quotes; an apostrophe alone opens nothing.
+            (None, '`') => closing = Some('\''),
+            (None, _) if !letter.is_ascii_digit() => look.push(letter),
+            _ => {}
         }
     }
     look

@@ -36,13 +36,19 @@ impl Rule {
     /// What it is about, without values: rules that fail for the same reason look the same then.
     pub fn shape(&self) -> String {
         let mut shape = String::new();
+        let mut push = |word: &str| {
+            shape.push(' ');
+            shape.push_str(word);
+        };
         for part in &self.parts {
-            let named = |word: &str| matches!(word, "-m" | "-j" | "-p");
-            for (index, word) in part.iter().enumerate() {
-                let after_name = index > 0 && named(&part[index - 1]) && part[index - 1] != "-p";
-                if word == "!" || word.starts_with('-') || after_name {
-                    shape.push(' ');
-                    shape.push_str(word.split('=').next().unwrap_or(word));
+            let named = opens(part);
+            for word in part {
+                match word.split_once('=') {
+                    _ if word == "!" || named => push(word),
+                    Some((name, _)) if name.starts_with("--") => push(name),
+                    None if word.starts_with("--") => push(word),
+                    _ if word.starts_with('-') => push(&word.chars().take(2).collect::<String>()),
+                    _ => {}
                 }
             }
         }
@@ -51,42 +57,65 @@ impl Rule {
 
     /// Rules that are shorter by one step, the boldest steps first.
     fn shorter(&self) -> impl Iterator<Item = Self> {
-        let whole = (0..self.parts.len()).map(|index| {
-            let mut rule = self.clone();
-            rule.parts.remove(index);
-            rule
+        let count = self.parts.len();
+        let without = |gone: &dyn Fn(usize) -> bool| {
+            let parts = self.parts.iter().enumerate();
+            let kept = parts.filter(|(index, _)| !gone(*index));
+            self.with(kept.map(|(_, part)| part.clone()).collect())
+        };
+        // A match or target goes with its options, which mean nothing without it.
+        let extensions = (0..count).filter(|start| opens(&self.parts[*start]));
+        let extensions = extensions.map(move |start| {
+            let options = self.parts[start + 1..].iter();
+            let own = options.take_while(|part| part.iter().any(|word| word.starts_with("--")));
+            let end = start + own.count();
+            without(&|index| (start..=end).contains(&index))
         });
-        let words = self
-            .parts
-            .iter()
-            .enumerate()
-            .flat_map(move |(index, part)| {
-                (0..part.len()).filter(|_| part.len() > 1).map(move |word| {
-                    let mut rule = self.clone();
-                    rule.parts[index].remove(word);
-                    rule
-                })
-            });
-        let values = self
-            .parts
-            .iter()
-            .enumerate()
-            .flat_map(move |(index, part)| {
-                part.iter().enumerate().skip(1).flat_map(move |(at, word)| {
-                    shorter_words(word).map(move |shorter| {
-                        let mut rule = self.clone();
-                        rule.parts[index][at] = shorter;
-                        rule
-                    })
-                })
-            });
+        let single = (0..count).map(move |gone| without(&|index| index == gone));
+        let pairs = (0..count).flat_map(move |first| {
+            let second = first + 1..count;
+            second.map(move |second| without(&|index| index == first || index == second))
+        });
         let plain = Self {
             table: "filter".to_owned(),
             chain: "INPUT".to_owned(),
             parts: self.parts.clone(),
         };
         let plain = (plain != *self).then_some(plain);
-        whole.chain(words).chain(plain).chain(values)
+        let parts = extensions.chain(single).chain(pairs);
+        parts.chain(plain).chain(self.shorter_words())
+    }
+
+    /// Rules with a word less, or a shorter one.
+    fn shorter_words(&self) -> impl Iterator<Item = Self> {
+        let places = self.parts.iter().enumerate();
+        let places = places.flat_map(|(index, part)| (0..part.len()).map(move |at| (index, at)));
+        let fewer = places
+            .clone()
+            .filter(|(index, _)| self.parts[*index].len() > 1);
+        let fewer = fewer.map(move |(index, at)| {
+            let mut parts = self.parts.clone();
+            parts[index].remove(at);
+            self.with(parts)
+        });
+        let shorter = places
+            .filter(|(_, at)| *at > 0)
+            .flat_map(move |(index, at)| {
+                shorter_words(&self.parts[index][at]).map(move |word| {
+                    let mut parts = self.parts.clone();
+                    parts[index][at] = word;
+                    self.with(parts)
+                })
+            });
+        fewer.chain(shorter)
+    }
+
+    fn with(&self, parts: Vec<Part>) -> Self {
+        Self {
+            table: self.table.clone(),
+            chain: self.chain.clone(),
+            parts,
+        }
     }
 
     /// The shortest rule found for which `fails` still holds, in so many tries at most.
@@ -104,6 +133,11 @@ impl Rule {
             }
         }
     }
+}
+
+/// Whether it names a match or target.
+fn opens(part: &[String]) -> bool {
+    matches!(part, [flag, _] if flag == "-m" || flag == "-j")
 }
 
 /// Values that are shorter: half of it, all but the first or last letter.
