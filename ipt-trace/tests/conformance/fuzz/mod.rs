@@ -1,5 +1,6 @@
 //! The differential fuzzer: random rules through both programs, until the time is over.
 
+mod known;
 mod make;
 mod random;
 mod rule;
@@ -47,6 +48,8 @@ struct Group {
     difference: Difference,
     /// How many rules.
     count: usize,
+    /// Why this is meant, if it is.
+    reason: Option<&'static str>,
 }
 
 /// What came of it.
@@ -142,6 +145,7 @@ impl Fuzzer {
         let key = (kind, self::look(&rule, &difference));
         let group = Group {
             family: self.family,
+            reason: known::reason(&rule, &difference),
             rule,
             difference,
             count: 1,
@@ -213,36 +217,46 @@ impl Findings {
 
     /// Whether nothing differs.
     pub fn is_clean(&self) -> bool {
-        self.groups.is_empty()
+        self.groups.values().all(|group| group.reason.is_some())
     }
 
-    /// Prints the groups, the most frequent first, and the totals.
+    /// Prints the groups, the most frequent last, and the totals.
     pub fn print(&self, seed: u64, elapsed: Duration) {
         let mut groups: Vec<_> = self.groups.iter().collect();
-        groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.count));
+        groups.sort_by_key(|((kind, _), group)| {
+            (group.reason.is_none(), group.reason, group.count, *kind)
+        });
         for ((kind, _), group) in groups {
-            println!(
-                "{} rules: {}\n    {} {}: {}",
-                group.count,
-                kind.words(),
-                group.family.name(),
-                group.rule.table,
-                group.rule.line()
-            );
+            let table = &group.rule.table;
+            let rule = format!("{} {table}: {}", group.family.name(), group.rule.line());
+            if let Some(reason) = group.reason {
+                println!("{} rules on purpose: {reason}\n    {rule}", group.count);
+                continue;
+            }
+            println!("{} rules: {}\n    {rule}", group.count, kind.words());
             for line in group.difference.detail.lines() {
                 println!("    {line}");
             }
         }
-        let differing: usize = self.groups.values().map(|group| group.count).sum();
         println!(
-            "{} rules of seed {seed} in {:.1} s: {} taken, {} refused ({} of them by the kernel), \
-             {differing} differ in {} ways",
+            "{} rules of seed {seed} in {:.1} s: {} taken, {} refused ({} of them by the kernel), {} \
+             differ on purpose, {} differ in {} ways",
             self.rules,
             elapsed.as_secs_f64(),
             self.taken,
             self.refused,
             self.by_kernel,
-            self.groups.len()
+            self.count(|group| group.reason.is_some()).0,
+            self.count(|group| group.reason.is_none()).0,
+            self.count(|group| group.reason.is_none()).1,
         );
+    }
+
+    /// Rules and groups of a sort.
+    fn count(&self, is: impl Fn(&Group) -> bool) -> (usize, usize) {
+        let groups = self.groups.values().filter(|group| is(group));
+        groups.fold((0, 0), |(rules, count), group| {
+            (rules + group.count, count + 1)
+        })
     }
 }
