@@ -3,7 +3,7 @@
 use super::entry::EntryRef;
 use super::error::show;
 use super::snapshot::Snapshot;
-use super::table::{ChainId, Jump, NONE, RuleId, Table};
+use super::table::{ChainId, Jump, NONE, Origin, Rule, RuleId, Table};
 
 impl Table {
     /// A table that begins with what the kernel has: every rule and chain, policies kept.
@@ -23,8 +23,11 @@ impl Table {
                     Some(offset) if offset == next => Jump::Next,
                     Some(offset) => Jump::Chain(table.find(&snapshot.chain_at(offset)?.name)?),
                 };
-                let rule = table.append(id, entry.bytes(), 0, jump).ok()?;
-                table.rules[rule as usize].origin = u32::try_from(first + index).ok();
+                table.append(id, entry.bytes(), 0, jump).ok()?;
+                table.origins.push(Origin {
+                    index: u32::try_from(first + index).ok()?,
+                    zeroed: false,
+                });
             }
         }
         Some(table)
@@ -91,7 +94,7 @@ impl Table {
         let next = self.rules[id as usize].next;
         self.set_after(chain, before, next);
         self.forget_jump(id);
-        let size = self.entry(id).map_or(0, |entry| entry.bytes().len());
+        let size = self.entries.size(self.rules[id as usize].at);
         let chain = &mut self.chains[chain as usize];
         if chain.last == id {
             chain.last = before;
@@ -113,22 +116,24 @@ impl Table {
         Ok(())
     }
 
-    fn entry(&self, rule: RuleId) -> Option<EntryRef<'_>> {
-        let at = self.rules.get(rule as usize)?.at;
-        EntryRef::parse(&self.bytes, at as usize, self.family).ok()
-    }
-
     /// The number of the first rule of a chain that says the same as this entry.
     pub fn find_equal(&self, chain: ChainId, entry: &[u8], jump: Jump) -> Option<u32> {
         let wanted = EntryRef::parse(entry, 0, self.family).ok()?;
-        let chain = &self.chains[chain as usize];
-        let mut rules = self.rules(chain);
-        let place = rules.position(|(rule, entry)| rule.jump == jump && entry.says(&wanted))?;
+        let says_so = |rule: Rule| {
+            let bytes = self.entry(rule);
+            EntryRef::parse(&bytes, 0, self.family).is_ok_and(|entry| entry.says(&wanted))
+        };
+        let same_way = |rule: Rule| match (rule.jump(), jump) {
+            (Jump::Target | Jump::End, Jump::Target | Jump::End) => true,
+            (one, other) => one == other,
+        };
+        let mut rules = self.rules(&self.chains[chain as usize]);
+        let place = rules.position(|(_, rule)| same_way(rule) && says_so(rule))?;
         u32::try_from(place + 1).ok()
     }
 
     fn forget_jump(&mut self, rule: RuleId) {
-        if let Jump::Chain(callee) = self.rules[rule as usize].jump {
+        if let Jump::Chain(callee) = self.rules[rule as usize].jump() {
             self.chains[callee as usize].references -= 1;
         }
     }
@@ -157,7 +162,9 @@ impl Table {
 
     /// Counters that the input itself set stay, as in libiptc.
     fn zero(&mut self, rule: RuleId) {
-        self.rules[rule as usize].zeroed = true;
+        if let Some(origin) = self.origins.get_mut(rule as usize) {
+            origin.zeroed = true;
+        }
     }
 
     /// Forgets what a chain's rules and policy had counted.

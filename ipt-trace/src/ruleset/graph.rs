@@ -12,7 +12,7 @@ struct Reach {
     jumps: Vec<(ChainId, u32)>,
     /// Where each chain's jumps begin in `jumps`, and one more for the end.
     start: Vec<usize>,
-    /// By rule: its chain, if it is reached there.
+    /// By rule: its chain, if it is reached there. Empty where nobody will ask.
     chain_of: Vec<Option<ChainId>>,
 }
 
@@ -21,17 +21,21 @@ impl Reach {
         let mut reach = Self {
             jumps: Vec::new(),
             start: vec![0],
-            chain_of: vec![None; table.rules.len()],
+            chain_of: if table.hook_limits.is_empty() {
+                Vec::new()
+            } else {
+                vec![None; table.rules.len()]
+            },
         };
         for (id, chain) in (0..).zip(&table.chains) {
-            for (rule_id, rule, entry) in table.rules_by_id(chain) {
-                reach.chain_of[rule_id as usize] = Some(id);
-                if let Jump::Chain(callee) = rule.jump {
-                    reach.jumps.push((callee, rule.line));
+            for (rule_id, rule) in table.rules(chain) {
+                if let Some(place) = reach.chain_of.get_mut(rule_id as usize) {
+                    *place = Some(id);
                 }
-                let ends = rule.jump == Jump::Target && entry.verdict().is_some();
-                if ends && entry.is_unconditional() {
-                    break;
+                match rule.jump() {
+                    Jump::Chain(callee) => reach.jumps.push((callee, rule.line)),
+                    Jump::End => break,
+                    Jump::Target | Jump::Next => {}
                 }
             }
             reach.start.push(reach.jumps.len());

@@ -21,6 +21,7 @@ pub mod properties;
 pub mod raw;
 mod rule;
 pub mod snapshot;
+mod sparse;
 mod table;
 mod words;
 

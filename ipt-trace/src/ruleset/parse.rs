@@ -48,9 +48,6 @@ pub fn table_names(input: &[u8]) -> Vec<String> {
     names
 }
 
-/// About how many bytes of entries a byte of text makes.
-const BYTES_PER_BYTE: usize = 3;
-
 /// Reads a whole file. The tables come in the order of their `COMMIT`s; one that stands twice
 /// comes twice.
 pub fn parse(input: &[u8], options: Options<'_>) -> Result<Vec<Table>, RuleError> {
@@ -132,7 +129,7 @@ impl<'a> Parser<'a> {
             self.passed_over = true;
             return Ok(());
         }
-        let expected = self.left * BYTES_PER_BYTE;
+        let expected = self.left;
         let table = match self.options.keep {
             // A table that stands twice goes on from where it was.
             Some(kept) => self

@@ -3,9 +3,9 @@
 use hashbrown::HashMap;
 
 use super::entry::EntryRef;
+use super::sparse::SparseEntries;
 use crate::kernel::Family;
 use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
-use crate::kernel::memory::large_buffer;
 
 /// The built-in chains by hook number.
 pub const HOOK_NAMES: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
@@ -41,13 +41,15 @@ pub(super) const NONE: u32 = u32::MAX;
 pub enum Jump {
     /// What its target says: a verdict or an extension.
     Target,
+    /// What its verdict says, and every packet matches it: nothing behind it is reached.
+    End,
     /// To the rule behind it, since it has no target.
     Next,
     /// To a chain.
     Chain(ChainId),
 }
 
-/// A rule: an entry in [`Table::bytes`], and what cannot be in its bytes before the layout is
+/// A rule: an entry in [`Table::entries`], and what cannot be in its bytes before the layout is
 /// known.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -55,10 +57,31 @@ pub struct Rule {
     pub(super) next: RuleId,
     /// Line of the input, 0 for a rule of the kernel's.
     pub line: u32,
+    /// [`Jump`] in one word: the last three numbers stand for what is no chain.
+    jump: u32,
+}
+
+const JUMP_TARGET: u32 = u32::MAX;
+const JUMP_END: u32 = u32::MAX - 1;
+const JUMP_NEXT: u32 = u32::MAX - 2;
+
+impl Rule {
     /// Where it goes.
-    pub jump: Jump,
-    /// Index in the kernel's table of the entry that it is, whose counters go on.
-    pub origin: Option<u32>,
+    pub const fn jump(&self) -> Jump {
+        match self.jump {
+            JUMP_TARGET => Jump::Target,
+            JUMP_END => Jump::End,
+            JUMP_NEXT => Jump::Next,
+            chain => Jump::Chain(chain),
+        }
+    }
+}
+
+/// What is known of a rule that the kernel has already.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Index of its entry in the kernel's table, whose counters go on.
+    pub index: u32,
     /// Whether what that entry had counted by the time it was read is to be forgotten.
     pub zeroed: bool,
 }
@@ -118,14 +141,16 @@ pub struct Table {
     /// Rules whose place must be checked.
     pub hook_limits: Vec<HookLimit>,
     /// The entries in the input's order.
-    pub(super) bytes: Vec<u8>,
+    pub(super) entries: SparseEntries,
     pub(super) rules: Vec<Rule>,
+    /// Of the first rules, those that the kernel has already.
+    pub(super) origins: Vec<Origin>,
     pub(super) by_name: HashMap<Box<[u8]>, ChainId>,
 }
 
 impl Table {
     /// A table with its built-in chains, whose policies stay as they are. `None` if the kernel has
-    /// no table of this name. There will be about `expected` bytes of entries.
+    /// no table of this name. There will be about `expected` bytes of text.
     pub fn new(family: Family, name: &str, line: u32, expected: usize) -> Option<Self> {
         let (_, hooks) = TABLES.iter().find(|(known, _)| *known == name)?;
         let mut table = Self {
@@ -134,8 +159,9 @@ impl Table {
             line,
             chains: Vec::new(),
             hook_limits: Vec::new(),
-            bytes: large_buffer(expected),
+            entries: SparseEntries::with_capacity(expected),
             rules: Vec::new(),
+            origins: Vec::new(),
             by_name: HashMap::new(),
         };
         for (hook, name) in HOOK_NAMES.iter().enumerate() {
@@ -232,39 +258,52 @@ impl Table {
         jump: Jump,
     ) -> Result<RuleId, String> {
         let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
-        let at = u32::try_from(self.bytes.len()).map_err(|_| too_large())?;
         let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
-        if let Jump::Chain(callee) = jump {
-            self.chains[callee as usize].references += 1;
-        }
-        self.bytes.extend_from_slice(entry);
+        let at = self.entries.push(entry).ok_or_else(too_large)?;
+        let jump = match jump {
+            Jump::Chain(callee) => {
+                self.chains[callee as usize].references += 1;
+                callee
+            }
+            Jump::Next => JUMP_NEXT,
+            Jump::Target | Jump::End if self.is_end(entry) => JUMP_END,
+            Jump::Target | Jump::End => JUMP_TARGET,
+        };
         self.rules.push(Rule {
             at,
             next: NONE,
             line,
             jump,
-            origin: None,
-            zeroed: false,
         });
         Ok(id)
     }
 
-    /// The rules of a chain with their entries.
-    pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (Rule, EntryRef<'_>)> {
-        self.rules_by_id(chain)
-            .map(|(_, rule, entry)| (rule, entry))
+    fn is_end(&self, entry: &[u8]) -> bool {
+        EntryRef::parse(entry, 0, self.family)
+            .is_ok_and(|entry| entry.is_unconditional() && entry.verdict().is_some())
     }
 
-    /// The same, and which rule each is.
-    pub fn rules_by_id(&self, chain: &Chain) -> impl Iterator<Item = (RuleId, Rule, EntryRef<'_>)> {
+    /// The rules of a chain.
+    pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (RuleId, Rule)> {
         let mut next = chain.first;
         std::iter::from_fn(move || {
             let id = next;
             let rule = *self.rules.get(id as usize)?;
             next = rule.next;
-            let entry = EntryRef::parse(&self.bytes, rule.at as usize, self.family).ok()?;
-            Some((id, rule, entry))
+            Some((id, rule))
         })
+    }
+
+    /// The bytes of a rule's entry; jumps have no offsets yet.
+    pub fn entry(&self, rule: Rule) -> Vec<u8> {
+        let mut bytes = vec![0; self.entries.size(rule.at)];
+        self.entries.write(rule.at, &mut bytes);
+        bytes
+    }
+
+    /// What is known of a rule that the kernel has already.
+    pub fn origin(&self, rule: RuleId) -> Option<Origin> {
+        self.origins.get(rule as usize).copied()
     }
 
     /// How many rules there are in all chains.
