@@ -309,6 +309,11 @@ fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String>
     let mut candidates: Vec<(&str, Found)> = Vec::new();
     candidates.extend(LONG.iter().map(|(name, base)| (*name, Found::Base(*base))));
     for (index, loaded) in draft.matches.iter().enumerate() {
+        // A match that stands there again brings no new names: they are the last one's.
+        let mut later = draft.matches[index + 1..].iter();
+        if later.any(|later| std::ptr::eq(later.extension, loaded.extension)) {
+            continue;
+        }
         for (option, description) in loaded.extension.options.iter().enumerate() {
             let found = Found::Match(index, option);
             candidates.extend(description.names().map(|name| (name, found)));

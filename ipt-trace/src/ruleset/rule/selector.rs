@@ -16,9 +16,8 @@ impl Draft {
         }
         let layout = self.family.layout();
         self.entry[layout.proto] = protocol;
-        if protocol != 0 {
-            self.entry[layout.flags] |= layout.proto_flag;
-        }
+        // For "all" too, as iptables does it.
+        self.entry[layout.flags] |= layout.proto_flag;
         self.protocol_word = Some(value.to_vec());
         Ok(())
     }
