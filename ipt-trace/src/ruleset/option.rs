@@ -69,7 +69,6 @@ const fn short(letter: u8) -> Option<Base> {
 const LONG: &[(&str, Base)] = &[
     ("append", Base::Append),
     ("protocol", Base::Protocol),
-    ("proto", Base::Protocol),
     ("source", Base::Source),
     ("src", Base::Source),
     ("destination", Base::Destination),

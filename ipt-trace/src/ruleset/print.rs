@@ -166,15 +166,14 @@ fn print_extension(
     } = found;
     let family = snapshot.family();
     let Some(known) = extension::find_kernel(role, name, revision, family, data) else {
-        let kind = match role {
-            Role::Match => "match",
-            Role::Target => "target",
-        };
         return Err(format!(
-            "{kind} {} of revision {revision} has no words here yet",
+            "{role} {} of revision {revision} has no words here yet",
             super::error::show(name)
         ));
     };
+    if let Some(check) = known.check_printable {
+        check(data).map_err(|problem| format!("{}: {problem}", known.name))?;
+    }
     let letter = match role {
         Role::Match => 'm',
         Role::Target => 'j',

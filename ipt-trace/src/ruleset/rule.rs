@@ -7,7 +7,7 @@ use super::error::{show, suggestion};
 use super::extension::{self, Context, Extension, Role};
 use super::numbers;
 use super::option::{self, Base, Found};
-use super::table::{ChainId, Jump, Table, parse_verdict};
+use super::table::{ChainId, HookLimit, Jump, Table, parse_verdict};
 use crate::kernel::Family;
 use crate::kernel::abi::{
     Counters, EXTENSION_HEADER, EXTENSION_NAME, FRAGMENT_FLAG, INTERFACE, STANDARD_TARGET, align,
@@ -527,20 +527,14 @@ impl Draft {
             let data = &mut self.entry[loaded.data..end];
             check_place(loaded.extension, table, context)?;
             loaded.extension.finish(loaded.given, context, data)?;
+            limit_hooks(loaded.extension, data, table, chain, line);
         }
         if let Some(loaded) = &self.target {
             let end = loaded.data + loaded.extension.size;
             let data = &mut self.target_bytes[loaded.data..end];
             check_place(loaded.extension, table, context)?;
             loaded.extension.finish(loaded.given, context, data)?;
-            if loaded.extension.hooks != 0 {
-                table.hook_limits.push(super::table::HookLimit {
-                    chain,
-                    line,
-                    name: loaded.extension.name,
-                    hooks: loaded.extension.hooks,
-                });
-            }
+            limit_hooks(loaded.extension, data, table, chain, line);
         }
         Ok(())
     }
@@ -605,6 +599,23 @@ fn check_place(extension: &Extension, table: &Table, context: Context) -> Result
         return Err(format!("match {name} needs \"-p {wanted}\""));
     }
     Ok(())
+}
+
+/// Remembers which built-in chains may lead to the rule; `data` is finished.
+fn limit_hooks(extension: &Extension, data: &[u8], table: &mut Table, chain: ChainId, line: u32) {
+    let hooks = match extension.hooks_of {
+        Some(hooks_of) => hooks_of(data),
+        None => extension.hooks,
+    };
+    if hooks != 0 {
+        table.hook_limits.push(HookLimit {
+            chain,
+            line,
+            role: extension.role,
+            name: extension.name,
+            hooks,
+        });
+    }
 }
 
 fn push_header(bytes: &mut Vec<u8>, size: usize, name: &[u8], revision: u8) {
