@@ -3,6 +3,7 @@
 pub mod abi;
 pub mod clock;
 mod family;
+pub mod ipset;
 pub mod lock;
 pub mod memory;
 mod module;

@@ -160,7 +160,8 @@ fn widen(address: [u8; 4]) -> Address {
     wide
 }
 
-fn parse_literal(host: &str, family: Family) -> Option<Address> {
+/// An address of the family in numbers, without a mask.
+pub fn parse_literal(host: &str, family: Family) -> Option<Address> {
     match family {
         Family::Ipv4 => parse_dotted(host).map(|address| widen(address.octets())),
         Family::Ipv6 => host

@@ -135,7 +135,8 @@ fn check_places(table: &Table, reach: &Reach, hooks_of: &[u32]) -> Result<(), Ru
             return Err(RuleError {
                 line: limit.line,
                 message: format!(
-                    "target {} may be reached from {} only, but chain {} is reached from {}",
+                    "{} {} may be reached from {} only, but chain {} is reached from {}",
+                    limit.role,
                     limit.name,
                     names(limit.hooks),
                     show(&table.chains[chain].name),

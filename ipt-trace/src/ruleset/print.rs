@@ -174,19 +174,25 @@ fn print_extension(
         revision,
         data,
     } = found;
-    let (letter, kind) = match role {
-        Role::Match => ('m', "match"),
-        Role::Target => ('j', "target"),
+    let letter = match role {
+        Role::Match => 'm',
+        Role::Target => 'j',
     };
     let _ = write!(out, " -{letter} ");
     let known = extension::find_kernel(role, name, revision, snapshot.family(), data);
+    // What the words would need may be gone, as the name of a set.
+    let known = known.filter(|known| {
+        known
+            .check_printable
+            .is_none_or(|check| check(data).is_ok())
+    });
     if let Some(known) = known {
         out.extend_from_slice(known.name.as_bytes());
         known.print(data, out);
         return;
     }
     wordless.insert(format!(
-        "{kind} {} of revision {revision}",
+        "{role} {} of revision {revision}",
         super::error::show(name)
     ));
     out.extend_from_slice(name);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use zerocopy::FromBytes as _;
 
-use super::entry::EntryRef;
+use super::entry::{EntryRef, ExtensionRef};
 use super::extension::value::{get_u16, until_zero};
 use super::extension::{self, Role};
 use super::print::print_table;
@@ -117,7 +117,8 @@ fn print(name: &str, table: &LaidOut) -> Vec<u8> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Losses {
     Nothing,
-    /// The interface `+` is not printed; whether conntrack's address had a `/32` is not either.
+    /// The interface `+` is not printed; whether an extension's address had a `/32` is not either,
+    /// nor are some bits that change nothing.
     Bytes,
     /// Names of chains and interfaces are printed without quotes.
     Words,
@@ -147,24 +148,33 @@ fn losses_of_name(name: &[u8]) -> Losses {
 }
 
 fn losses_of_rule(entry: EntryRef<'_>) -> Losses {
-    /// `XT_CONNTRACK_ORIGSRC` to `REPLDST` in the match's flags.
-    const ADDRESSES: u16 = 0b1111 << 2;
-    const FLAGS: usize = 146;
     let layout = entry.layout();
     let of_interfaces =
         [layout.iniface, layout.outiface].map(|at| match until_zero(entry.field(at, INTERFACE)) {
             b"+" => Losses::Bytes,
             name => losses_of_name(name),
         });
-    let addresses = entry
-        .matches()
-        .any(|found| found.name == b"conntrack" && get_u16(found.data, FLAGS) & ADDRESSES != 0);
-    let of_matches = if addresses {
+    let lossy = entry.matches().chain([entry.target()]).any(loses_bytes);
+    let of_matches = if lossy {
         Losses::Bytes
     } else {
         Losses::Nothing
     };
     of_interfaces.into_iter().fold(of_matches, Losses::max)
+}
+
+fn loses_bytes(found: ExtensionRef<'_>) -> bool {
+    /// `XT_CONNTRACK_ORIGSRC` to `REPLDST` in the match's flags.
+    const ADDRESSES: u16 = 0b1111 << 2;
+    const CONNTRACK_FLAGS: usize = 146;
+    /// `XT_CT_ZONE_DIR_ORIG` and `REPL`, which mean nothing without a zone, or together.
+    const DIRECTIONS: u16 = 0b11 << 2;
+    match found.name {
+        b"conntrack" => get_u16(found.data, CONNTRACK_FLAGS) & ADDRESSES != 0,
+        b"ipvs" | b"policy" => true,
+        b"CT" => get_u16(found.data, 0) & DIRECTIONS != 0,
+        _ => false,
+    }
 }
 
 /// Any bytes for a table are refused or printed.

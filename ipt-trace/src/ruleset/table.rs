@@ -3,6 +3,7 @@
 use hashbrown::HashMap;
 
 use super::entry::EntryRef;
+use super::extension::Role;
 use super::sparse::SparseEntries;
 use crate::kernel::Family;
 use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
@@ -114,14 +115,16 @@ pub struct Chain {
     pub(super) last: RuleId,
 }
 
-/// A rule whose target may be reached from some hooks only.
+/// A rule whose target or match may be reached from some hooks only.
 #[derive(Clone, Copy, Debug)]
 pub struct HookLimit {
     /// The rule.
     pub rule: RuleId,
     /// Line of the input.
     pub line: u32,
-    /// The target.
+    /// Match or target.
+    pub role: Role,
+    /// Which one.
     pub name: &'static str,
     /// Bits of the hooks.
     pub hooks: u32,

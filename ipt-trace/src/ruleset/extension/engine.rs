@@ -40,7 +40,7 @@ impl Extension {
             (true, Some(bits)) => bits.set(data, bits.mask),
             (true, None) => return Err(complain("\"!\" cannot stand before it".to_owned())),
         }
-        if let Value::Text { at, len, min } = option.value {
+        if let Value::Text { at, len, min } | Value::Word { at, len, min } = option.value {
             return parse_text(words[0], min, &mut data[at..at + len]).map_err(complain);
         }
         if !invert && option.inverted.is_some() && words.contains(&b"!".as_slice()) {
@@ -62,11 +62,12 @@ impl Extension {
     /// Whether the option may stand beside those given before.
     fn check_company(&self, index: usize, given: u64) -> Result<(), String> {
         let option = &self.options[index];
-        if given & 1 << index != 0 {
+        if given & 1 << index != 0 && !option.repeatable {
             return Err("given twice".to_owned());
         }
         let rival = self.options.iter().enumerate().find(|(other, rival)| {
             given & 1 << other != 0
+                && *other != index
                 && !rival.only_one_of.is_empty()
                 && rival.only_one_of == option.only_one_of
         });

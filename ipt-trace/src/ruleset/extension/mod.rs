@@ -6,38 +6,83 @@
 //! `ALL`.
 
 mod addrtype;
+mod cgroup;
+mod clusterip;
 mod comment;
 mod conntrack;
+mod ct;
+mod devgroup;
 pub mod engine;
 mod icmp;
+mod idletimer;
+mod iprange;
+mod iproute2;
+mod ipvs;
 mod limit;
 mod log;
+mod mac;
 mod mark;
 mod multiport;
 mod nat;
+mod nflog;
+mod nfqueue;
+mod osf;
+mod owner;
+mod physdev;
+mod pkttype;
+mod policy;
+mod realm;
 mod reject;
+mod rpfilter;
+mod secmark;
+mod set;
+mod socket;
 mod statistic;
 mod tcp;
 mod udp;
+mod ulog;
 pub mod value;
+
+use std::fmt;
 
 use crate::kernel::Family;
 
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    cgroup::EXTENSIONS,
+    clusterip::EXTENSIONS,
     comment::EXTENSIONS,
     conntrack::EXTENSIONS,
+    ct::EXTENSIONS,
+    devgroup::EXTENSIONS,
     icmp::EXTENSIONS,
+    idletimer::EXTENSIONS,
+    iprange::EXTENSIONS,
+    ipvs::EXTENSIONS,
     limit::EXTENSIONS,
     log::EXTENSIONS,
+    mac::EXTENSIONS,
     mark::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    nflog::EXTENSIONS,
+    nfqueue::EXTENSIONS,
+    osf::EXTENSIONS,
+    owner::EXTENSIONS,
+    physdev::EXTENSIONS,
+    pkttype::EXTENSIONS,
+    policy::EXTENSIONS,
+    realm::EXTENSIONS,
     reject::EXTENSIONS,
+    rpfilter::EXTENSIONS,
+    secmark::EXTENSIONS,
+    set::EXTENSIONS,
+    socket::EXTENSIONS,
     statistic::EXTENSIONS,
     tcp::EXTENSIONS,
     udp::EXTENSIONS,
+    ulog::EXTENSIONS,
 ];
 
 /// Whether it decides about a packet or does something with it.
@@ -47,6 +92,15 @@ pub enum Role {
     Match,
     /// After `-j`.
     Target,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Match => "match",
+            Self::Target => "target",
+        })
+    }
 }
 
 /// One match or target at one revision.
@@ -74,8 +128,12 @@ pub struct Extension {
     pub tables: &'static [&'static str],
     /// The built-in chains that it may be reached from, as a mask of hook bits; 0 for all.
     pub hooks: u32,
+    /// The same where it depends on the options.
+    pub hooks_of: Option<fn(data: &[u8]) -> u32>,
     /// Looks at the finished struct. The mask has bit N for option N if it was given.
     pub finish: Option<Finish>,
+    /// Says why no words can stand for a struct of the kernel's.
+    pub check_printable: Option<fn(data: &[u8]) -> Result<(), String>>,
     /// Whether a struct of this kernel name and revision is this one rather than a namesake.
     pub is: Option<fn(data: &[u8]) -> bool>,
 }
@@ -95,7 +153,9 @@ impl Extension {
             protocol: None,
             tables: &[],
             hooks: 0,
+            hooks_of: None,
             finish: None,
+            check_printable: None,
             is: None,
         }
     }
@@ -144,7 +204,6 @@ pub struct Int {
     network: bool,
 }
 
-#[expect(dead_code, reason = "widths that the next extensions need")]
 impl Int {
     const fn new(at: usize, width: usize) -> Self {
         Self {
@@ -217,6 +276,8 @@ pub struct Opt {
     pub required: bool,
     /// A name that only one option of the extension with the same name may claim.
     pub only_one_of: &'static str,
+    /// Whether it may be given more than once.
+    pub repeatable: bool,
 }
 
 impl Opt {
@@ -230,6 +291,7 @@ impl Opt {
             shown,
             required: false,
             only_one_of: "",
+            repeatable: false,
         }
     }
 
@@ -255,6 +317,11 @@ impl Opt {
 
     const fn only_one_of(mut self, group: &'static str) -> Self {
         self.only_one_of = group;
+        self
+    }
+
+    const fn repeatable(mut self) -> Self {
+        self.repeatable = true;
         self
     }
 
@@ -345,6 +412,15 @@ pub enum Value {
     },
     /// Text, zero-terminated; what does not fit is cut off, as iptables does.
     Text {
+        /// Offset.
+        at: usize,
+        /// Bytes of the field, the closing zero included.
+        len: usize,
+        /// The least that must be written.
+        min: usize,
+    },
+    /// The same, but printed without quotes unless blanks or quotes are in it.
+    Word {
         /// Offset.
         at: usize,
         /// Bytes of the field, the closing zero included.
@@ -444,7 +520,7 @@ mod tests {
                 if let Shown::Set(bits) | Shown::Equals(bits, _) = option.shown {
                     assert!(bits.at + bits.width <= extension.size, "{name}");
                 }
-                if let Value::Text { len, .. } = option.value {
+                if let Value::Text { len, .. } | Value::Word { len, .. } = option.value {
                     assert!(len > 1);
                 }
             }

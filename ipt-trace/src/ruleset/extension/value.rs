@@ -130,7 +130,7 @@ impl Value {
             }
             Self::Mark { at, mask_at } => vec![(*at, 4), (*mask_at, 4)],
             Self::Set { field, .. } => vec![(field.at, field.width)],
-            Self::Text { at, len, .. } => vec![(*at, *len)],
+            Self::Text { at, len, .. } | Self::Word { at, len, .. } => vec![(*at, *len)],
             Self::Custom { span, .. } => vec![*span],
         }
     }
@@ -143,7 +143,7 @@ impl Value {
     ) -> Result<(), String> {
         match self {
             // Text may be any bytes, so the engine writes it before words become str.
-            Self::Nothing | Self::Text { .. } => {}
+            Self::Nothing | Self::Text { .. } | Self::Word { .. } => {}
             Self::Fixed(parts) => {
                 for (at, bytes) in *parts {
                     put(data, *at, bytes);
@@ -240,6 +240,10 @@ impl Value {
                 write_quoted(until_zero(&data[*at..at + len]), out);
                 Ok(())
             }
+            Self::Word { at, len, .. } => {
+                write_word(until_zero(&data[*at..at + len]), out);
+                Ok(())
+            }
             Self::Custom { print, .. } => {
                 print(data, out);
                 Ok(())
@@ -257,6 +261,17 @@ fn put_range(data: &mut [u8], at: usize, last_at: usize, (first, last): (u16, u1
 pub fn until_zero(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == 0);
     &bytes[..end.unwrap_or(bytes.len())]
+}
+
+/// Writes ` word`, in quotes only where it would not read back without them.
+pub fn write_word(word: &[u8], out: &mut Vec<u8>) {
+    let needs_quotes = |byte: &u8| matches!(byte, b' ' | b'\t' | b'"');
+    if word.is_empty() || word.iter().any(needs_quotes) {
+        write_quoted(word, out);
+    } else {
+        out.push(b' ');
+        out.extend_from_slice(word);
+    }
 }
 
 fn parse_u32(word: &str) -> Result<u32, String> {

@@ -4,7 +4,7 @@ use super::super::address::Address;
 use super::super::error::show;
 use super::super::extension::{Context, Extension};
 use super::super::numbers;
-use super::super::table::{ChainId, HookLimit, Jump, Table};
+use super::super::table::{ChainId, HookLimit, Jump, RuleId, Table};
 use super::Draft;
 use super::command::Order;
 use super::option::{Base, Command};
@@ -76,10 +76,7 @@ impl Draft {
             return Err("\"!\" cannot stand before several addresses".to_owned());
         }
         let jump = self.jump.unwrap_or(Jump::Next);
-        let limit = self.target.as_ref().and_then(|loaded| {
-            let Extension { name, hooks, .. } = loaded.extension;
-            (*hooks != 0).then_some((*name, *hooks))
-        });
+        let limits = self.hook_limits(line);
         let length = layout.address;
         for list in [&mut self.sources, &mut self.destinations] {
             if list.is_empty() {
@@ -93,17 +90,39 @@ impl Draft {
                 self.entry[layout.dst..][..length].copy_from_slice(&destination[..length]);
                 self.entry[layout.dmsk..][..length].copy_from_slice(&destination_mask[..length]);
                 let rule = order.apply(table, chain, &self.entry, line, jump)?;
-                if let (Some(rule), Some((name, hooks))) = (rule, limit) {
-                    table.hook_limits.push(HookLimit {
-                        rule,
-                        line,
-                        name,
-                        hooks,
-                    });
+                if let Some(rule) = rule {
+                    let limits = limits.iter().map(|limit| HookLimit { rule, ..*limit });
+                    table.hook_limits.extend(limits);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Which built-in chains may lead to the rule, by its finished matches and target.
+    fn hook_limits(&self, line: u32) -> Vec<HookLimit> {
+        let matches = self.matches.iter().map(|loaded| (loaded, &self.entry));
+        let target = self
+            .target
+            .iter()
+            .map(|loaded| (loaded, &self.target_bytes));
+        matches
+            .chain(target)
+            .filter_map(|(loaded, bytes)| {
+                let extension = loaded.extension;
+                let hooks = match extension.hooks_of {
+                    Some(hooks_of) => hooks_of(&bytes[loaded.data..][..extension.size]),
+                    None => extension.hooks,
+                };
+                (hooks != 0).then_some(HookLimit {
+                    rule: RuleId::MAX,
+                    line,
+                    role: extension.role,
+                    name: extension.name,
+                    hooks,
+                })
+            })
+            .collect()
     }
 
     /// A packet has no output interface yet where it comes in, and no input interface where it

@@ -136,7 +136,6 @@ const fn short(letter: u8) -> Option<Base> {
 const LONG: &[(&str, Base)] = &[
     ("append", Base::Command(Command::Append)),
     ("protocol", Base::Protocol),
-    ("proto", Base::Protocol),
     ("source", Base::Source),
     ("src", Base::Source),
     ("destination", Base::Destination),
