@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::address::{self, Address};
 use super::error::{show, suggestion};
-use super::extension::{self, Context, Extension, Role};
+use super::extension::{self, Context, Extension, Opt, Role};
 use super::numbers;
 use super::option::{self, Base, Found};
 use super::table::{ChainId, Jump, Table, parse_verdict};
@@ -163,9 +163,8 @@ impl Draft {
             Found::Base(base) => self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
                 let loaded = &self.matches[index];
-                let name = loaded.extension.options[option].name;
-                let count = loaded.extension.options[option].value.words();
-                let values = extension_values(name, count, joined, reader)?;
+                let (values, count) =
+                    extension_values(&loaded.extension.options[option], joined, reader)?;
                 let context = self.context();
                 let Loaded {
                     extension,
@@ -186,9 +185,7 @@ impl Draft {
                 else {
                     return Err("no target".to_owned());
                 };
-                let name = extension.options[option].name;
-                let count = extension.options[option].value.words();
-                let values = extension_values(name, count, joined, reader)?;
+                let (values, count) = extension_values(&extension.options[option], joined, reader)?;
                 let end = *data + extension.size;
                 let data = &mut self.target_bytes[*data..end];
                 extension.parse_option(option, invert, &values[..count], context, given, data)
@@ -231,6 +228,7 @@ impl Draft {
             protocol: self.entry[layout.proto],
             protocol_inverted: self.entry[layout.invflags] & inverse::PROTOCOL != 0,
             family: self.family,
+            inverted: false,
         }
     }
 
@@ -546,22 +544,28 @@ impl Draft {
     }
 }
 
-/// The words of an extension's option.
+/// The words of an extension's option, and how many there are.
 fn extension_values<'w>(
-    name: &str,
-    count: usize,
+    option: &Opt,
     joined: Option<&'w [u8]>,
     reader: &mut Reader<'w, '_>,
-) -> Result<[&'w [u8]; 2], String> {
+) -> Result<([&'w [u8]; 2], usize), String> {
+    let name = option.name;
+    let mut count = option.value.words();
+    if option.value.is_optional() {
+        let next = reader.words.get(reader.at);
+        let is_value = next.is_some_and(|word| !matches!(word.first(), Some(b'-' | b'!')));
+        count = usize::from(is_value);
+    }
     let mut values = [b"".as_slice(); 2];
     let mut joined = joined;
-    if joined.is_some() && count == 0 {
+    if joined.is_some() && (count == 0 || option.value.is_optional()) {
         return Err(format!("--{name} takes no value"));
     }
     for value in &mut values[..count] {
         *value = reader.value("--", name, joined.take())?;
     }
-    Ok(values)
+    Ok((values, count))
 }
 
 fn text<'w>(option: &str, word: &'w [u8]) -> Result<&'w str, String> {
@@ -602,7 +606,11 @@ fn check_place(extension: &Extension, table: &Table, context: Context) -> Result
         && (context.protocol != protocol || context.protocol_inverted)
     {
         let wanted = numbers::protocol_name(protocol).unwrap_or(name);
-        return Err(format!("match {name} needs \"-p {wanted}\""));
+        let role = match extension.role {
+            Role::Match => "match",
+            Role::Target => "target",
+        };
+        return Err(format!("{role} {name} needs \"-p {wanted}\""));
     }
     Ok(())
 }

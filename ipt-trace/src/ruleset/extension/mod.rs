@@ -6,18 +6,43 @@
 //! `ALL`.
 
 mod addrtype;
+mod bpf;
+mod classify;
+mod cluster;
 mod comment;
+mod connbytes;
+mod connlabel;
+mod connlimit;
+mod connmark;
 mod conntrack;
+mod cpu;
+mod dscp;
+mod ecn;
 pub mod engine;
+mod hashlimit;
+mod helper;
+mod hmark;
 mod icmp;
+mod led;
+mod length;
 mod limit;
 mod log;
 mod mark;
 mod multiport;
 mod nat;
+mod nfacct;
+mod quota;
+mod rateest;
+mod recent;
 mod reject;
 mod statistic;
+mod string;
 mod tcp;
+mod tcpmss;
+mod tcpoptstrip;
+mod time;
+mod tos;
+mod u32;
 mod udp;
 pub mod value;
 
@@ -26,17 +51,42 @@ use crate::kernel::Family;
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    bpf::EXTENSIONS,
+    classify::EXTENSIONS,
+    cluster::EXTENSIONS,
     comment::EXTENSIONS,
+    connbytes::EXTENSIONS,
+    connlabel::EXTENSIONS,
+    connlimit::EXTENSIONS,
+    connmark::EXTENSIONS,
     conntrack::EXTENSIONS,
+    cpu::EXTENSIONS,
+    dscp::EXTENSIONS,
+    ecn::EXTENSIONS,
+    hashlimit::EXTENSIONS,
+    helper::EXTENSIONS,
+    hmark::EXTENSIONS,
     icmp::EXTENSIONS,
+    led::EXTENSIONS,
+    length::EXTENSIONS,
     limit::EXTENSIONS,
     log::EXTENSIONS,
     mark::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    nfacct::EXTENSIONS,
+    quota::EXTENSIONS,
+    rateest::EXTENSIONS,
+    recent::EXTENSIONS,
     reject::EXTENSIONS,
     statistic::EXTENSIONS,
+    string::EXTENSIONS,
     tcp::EXTENSIONS,
+    tcpmss::EXTENSIONS,
+    tcpoptstrip::EXTENSIONS,
+    time::EXTENSIONS,
+    tos::EXTENSIONS,
+    u32::EXTENSIONS,
     udp::EXTENSIONS,
 ];
 
@@ -144,7 +194,6 @@ pub struct Int {
     network: bool,
 }
 
-#[expect(dead_code, reason = "widths that the next extensions need")]
 impl Int {
     const fn new(at: usize, width: usize) -> Self {
         Self {
@@ -194,6 +243,8 @@ pub enum Shown {
     ChangedOrInverted,
     /// Always.
     Always,
+    /// Written by this, name and all, if it is to be: for options whose words depend on others.
+    Whole(fn(data: &[u8], out: &mut Vec<u8>)),
     /// Never: it is another way to write an option that is.
     Never,
 }
@@ -246,6 +297,11 @@ impl Opt {
     const fn inverted(mut self, bits: Bits) -> Self {
         self.inverted = Some(bits);
         self
+    }
+
+    /// `!` may stand before it, and its [`Parse`] is told so.
+    const fn inverted_by_parse(self) -> Self {
+        self.inverted(Bits::u8(0, 0))
     }
 
     const fn required(mut self) -> Self {
@@ -352,6 +408,40 @@ pub enum Value {
         /// The least that must be written.
         min: usize,
     },
+    /// Text as in [`Value::Text`], printed as it is where it can be read back so.
+    Bare {
+        /// Offset.
+        at: usize,
+        /// Bytes of the field, the closing zero included.
+        len: usize,
+        /// The least that must be written.
+        min: usize,
+    },
+    /// A number from 0 to `max`, printed in hexadecimal.
+    Hex {
+        /// Where it goes.
+        field: Int,
+        /// Greatest value.
+        max: u64,
+        /// How many digits are printed at least.
+        digits: usize,
+    },
+    /// A word of any bytes.
+    Bytes {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: fn(word: &[u8], data: &mut [u8]) -> Result<(), String>,
+        /// Writes ` word`.
+        print: fn(data: &[u8], out: &mut Vec<u8>),
+    },
+    /// A word, or none where the next one is an option: its parser gets what there is.
+    Optional {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: Parse,
+    },
     /// Anything else.
     Custom {
         /// How many words it takes.
@@ -380,6 +470,8 @@ pub struct Context {
     pub protocol_inverted: bool,
     /// The rule's family.
     pub family: Family,
+    /// Whether `!` stands before the option that is being read.
+    pub inverted: bool,
 }
 
 /// The extension of this name, newest revision.
