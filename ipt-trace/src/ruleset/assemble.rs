@@ -18,6 +18,8 @@ pub struct KeptPolicy {
     pub verdict: i32,
     /// Index of its entry in the old table, whose counters go on.
     pub index: usize,
+    /// What it had counted when the old table was read.
+    pub counters: Counters,
 }
 
 /// A table ready to be sent.
@@ -31,8 +33,19 @@ pub struct Blob {
     pub rules: u32,
     /// Counters to begin with, by entry; empty if all are zero.
     counters: Vec<(usize, Counters)>,
-    /// Old entries whose counters go on: new index, old index.
-    kept: Vec<(usize, usize)>,
+    /// Entries whose counters go on.
+    kept: Vec<KeptCounters>,
+}
+
+/// An entry that the old table had too.
+#[derive(Clone, Copy, Debug)]
+struct KeptCounters {
+    /// Its index in the new table.
+    index: usize,
+    /// Its index in the old one.
+    origin: usize,
+    /// What it had counted by the time it was read, if that is to be forgotten, else zero.
+    forget: Counters,
 }
 
 impl Blob {
@@ -44,10 +57,10 @@ impl Blob {
     /// What SET_ADD_COUNTERS must add after the swap, which gave back the old entries' counters:
     /// one for each entry, or nothing if all would be zero.
     pub fn additions(&self, old: &[Counters]) -> Option<Vec<Counters>> {
-        let kept = self
-            .kept
-            .iter()
-            .filter_map(|(new, from)| Some((*new, *old.get(*from)?)));
+        let kept = self.kept.iter().filter_map(|kept| {
+            let counters = old.get(kept.origin)?.minus(kept.forget);
+            Some((kept.index, counters))
+        });
         let mut additions = Vec::new();
         for (index, counters) in self.counters.iter().copied().chain(kept) {
             if !counters.is_zero() {
@@ -191,7 +204,7 @@ struct Writer {
     message: Vec<u8>,
     index: usize,
     counters: Vec<(usize, Counters)>,
-    kept: Vec<(usize, usize)>,
+    kept: Vec<KeptCounters>,
 }
 
 impl Writer {
@@ -203,7 +216,17 @@ impl Writer {
     fn rules(&mut self, table: &Table, chain: &Chain, plan: &Plan) {
         for (rule, entry) in table.rules(chain) {
             let counters = entry.counters();
-            if !counters.is_zero() {
+            if let Some(origin) = rule.origin {
+                self.kept.push(KeptCounters {
+                    index: self.index,
+                    origin: origin as usize,
+                    forget: if rule.zeroed {
+                        counters
+                    } else {
+                        Counters::default()
+                    },
+                });
+            } else if !counters.is_zero() {
                 self.counters.push((self.index, counters));
             }
             let start = self.message.len();
@@ -235,7 +258,15 @@ impl Writer {
                 verdict
             }
             (None, Some(kept)) => {
-                self.kept.push((self.index, kept.index));
+                self.kept.push(KeptCounters {
+                    index: self.index,
+                    origin: kept.index,
+                    forget: if chain.zeroed {
+                        kept.counters
+                    } else {
+                        Counters::default()
+                    },
+                });
                 kept.verdict
             }
             (None, None) => {

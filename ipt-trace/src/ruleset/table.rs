@@ -34,7 +34,7 @@ pub fn rules_at_most(name: &str, entries: u32) -> u32 {
 pub type ChainId = u32;
 
 /// No rule, in the lists below.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Where a rule goes after it matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,13 +51,20 @@ pub enum Jump {
 /// known.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    at: u32,
-    next: u32,
-    /// Line of the input.
+    pub(super) at: u32,
+    pub(super) next: RuleId,
+    /// Line of the input, 0 for a rule of the kernel's.
     pub line: u32,
     /// Where it goes.
     pub jump: Jump,
+    /// Index in the kernel's table of the entry that it is, whose counters go on.
+    pub origin: Option<u32>,
+    /// Whether what that entry had counted by the time it was read is to be forgotten.
+    pub zeroed: bool,
 }
+
+/// Index into a table's rules.
+pub type RuleId = u32;
 
 /// A chain.
 #[derive(Clone, Debug)]
@@ -70,19 +77,25 @@ pub struct Chain {
     pub policy: Option<i32>,
     /// Counters that the policy begins with.
     pub counters: Counters,
+    /// Whether what a kept policy had counted by the time it was read is to be forgotten.
+    pub zeroed: bool,
+    /// Whether it was deleted.
+    pub removed: bool,
+    /// How many rules jump to it.
+    pub(super) references: u32,
     /// How many rules.
     pub rules: u32,
     /// Bytes of its rules.
     pub size: usize,
-    first: u32,
-    last: u32,
+    pub(super) first: RuleId,
+    pub(super) last: RuleId,
 }
 
 /// A rule whose target may be reached from some hooks only.
 #[derive(Clone, Copy, Debug)]
 pub struct HookLimit {
-    /// The rule's chain.
-    pub chain: ChainId,
+    /// The rule.
+    pub rule: RuleId,
     /// Line of the input.
     pub line: u32,
     /// The target.
@@ -105,9 +118,9 @@ pub struct Table {
     /// Rules whose place must be checked.
     pub hook_limits: Vec<HookLimit>,
     /// The entries in the input's order.
-    bytes: Vec<u8>,
-    rules: Vec<Rule>,
-    by_name: HashMap<Box<[u8]>, ChainId>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) by_name: HashMap<Box<[u8]>, ChainId>,
 }
 
 impl Table {
@@ -140,6 +153,12 @@ impl Table {
 
     /// Makes a user chain; the name must be free.
     pub fn create_chain(&mut self, name: &[u8]) -> Result<ChainId, String> {
+        self.check_new_name(name)?;
+        Ok(self.add_chain(name, None))
+    }
+
+    /// Whether a user chain may have this name.
+    pub(super) fn check_new_name(&self, name: &[u8]) -> Result<(), String> {
         if name.len() >= EXTENSION_NAME {
             return Err(format!(
                 "chain name \"{}\" is longer than {} bytes",
@@ -162,7 +181,7 @@ impl Table {
                 super::error::show(name)
             ));
         }
-        Ok(self.add_chain(name, None))
+        Ok(())
     }
 
     fn add_chain(&mut self, name: &[u8], hook: Option<usize>) -> ChainId {
@@ -172,6 +191,9 @@ impl Table {
             hook,
             policy: None,
             counters: Counters::default(),
+            zeroed: false,
+            removed: false,
+            references: 0,
             rules: 0,
             size: 0,
             first: NONE,
@@ -188,17 +210,8 @@ impl Table {
         entry: &[u8],
         line: u32,
         jump: Jump,
-    ) -> Result<(), String> {
-        let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
-        let at = u32::try_from(self.bytes.len()).map_err(|_| too_large())?;
-        let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
-        self.bytes.extend_from_slice(entry);
-        self.rules.push(Rule {
-            at,
-            next: NONE,
-            line,
-            jump,
-        });
+    ) -> Result<RuleId, String> {
+        let id = self.new_rule(entry, line, jump)?;
         let chain = &mut self.chains[chain as usize];
         chain.rules += 1;
         chain.size += entry.len();
@@ -208,29 +221,63 @@ impl Table {
             self.rules[chain.last as usize].next = id;
         }
         chain.last = id;
-        Ok(())
+        Ok(id)
+    }
+
+    /// A rule that is in no chain yet.
+    pub(super) fn new_rule(
+        &mut self,
+        entry: &[u8],
+        line: u32,
+        jump: Jump,
+    ) -> Result<RuleId, String> {
+        let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
+        let at = u32::try_from(self.bytes.len()).map_err(|_| too_large())?;
+        let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
+        if let Jump::Chain(callee) = jump {
+            self.chains[callee as usize].references += 1;
+        }
+        self.bytes.extend_from_slice(entry);
+        self.rules.push(Rule {
+            at,
+            next: NONE,
+            line,
+            jump,
+            origin: None,
+            zeroed: false,
+        });
+        Ok(id)
     }
 
     /// The rules of a chain with their entries.
     pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (Rule, EntryRef<'_>)> {
+        self.rules_by_id(chain)
+            .map(|(_, rule, entry)| (rule, entry))
+    }
+
+    /// The same, and which rule each is.
+    pub fn rules_by_id(&self, chain: &Chain) -> impl Iterator<Item = (RuleId, Rule, EntryRef<'_>)> {
         let mut next = chain.first;
         std::iter::from_fn(move || {
-            let rule = *self.rules.get(next as usize)?;
+            let id = next;
+            let rule = *self.rules.get(id as usize)?;
             next = rule.next;
             let entry = EntryRef::parse(&self.bytes, rule.at as usize, self.family).ok()?;
-            Some((rule, entry))
+            Some((id, rule, entry))
         })
     }
 
-    /// How many rules there are.
+    /// How many rules there are in all chains.
     pub fn rule_count(&self) -> usize {
-        self.rules.len()
+        let live = self.chains.iter().filter(|chain| !chain.removed);
+        live.map(|chain| chain.rules as usize).sum()
     }
 
     /// The chains in the order in which libiptc lays them out, and the kernel lists them: built-in
     /// by hook, then the others by name.
     pub fn chain_order(&self) -> Vec<ChainId> {
         let mut order: Vec<_> = (0..u32::try_from(self.chains.len()).unwrap_or(NONE)).collect();
+        order.retain(|id| !self.chains[*id as usize].removed);
         order.sort_by(|&a, &b| {
             let key = |id: ChainId| {
                 let chain = &self.chains[id as usize];
