@@ -160,7 +160,8 @@ fn parse_text(word: &[u8], min: usize, field: &mut [u8]) -> Result<(), String> {
         return Err("its value has a zero byte".to_owned());
     }
     let length = word.len().min(field.len() - 1);
-    field.fill(0);
     field[..length].copy_from_slice(&word[..length]);
+    // What stood there before stays behind the zero, as it does for iptables.
+    field[length] = 0;
     Ok(())
 }

@@ -20,9 +20,6 @@ const REMOVE: u32 = 1 << 3;
 const TTL: u32 = 1 << 4;
 const REAP: u32 = 1 << 5;
 
-/// `XT_RECENT_MAX_NSTAMPS` less one.
-const MOST_HITS: u64 = 255;
-
 const fn operation(name: &'static str, bit: u32) -> Opt {
     Opt::new(name, Value::Nothing, Shown::Given)
         .given(Bits::u8(OPERATION, bit))
@@ -30,8 +27,9 @@ const fn operation(name: &'static str, bit: u32) -> Opt {
         .only_one_of("operation")
 }
 
-const fn number(name: &'static str, at: usize, min: u64, max: u64) -> Opt {
+const fn number(name: &'static str, at: usize, min: u64) -> Opt {
     let field = Int::u32(at);
+    let max = field.max();
     Opt::new(name, Value::Number { field, min, max }, Shown::Changed)
 }
 
@@ -80,9 +78,10 @@ macro_rules! options {
             operation("rcheck", CHECK),
             operation("update", UPDATE),
             operation("remove", REMOVE),
-            number("seconds", SECONDS, 1, u32::MAX as u64),
+            number("seconds", SECONDS, 1),
             flag("reap", REAP),
-            number("hitcount", HITCOUNT, 0, MOST_HITS),
+            // The most that there may be depends on the kernel.
+            number("hitcount", HITCOUNT, 0),
             flag("rttl", TTL),
             LIST_NAME,
             $($more,)*

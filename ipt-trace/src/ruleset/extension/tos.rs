@@ -15,7 +15,11 @@ const NAMES: &[(&str, u8)] = &[
 ];
 const NAMES_MASK: u8 = 0x3f;
 
-const fn option(name: &'static str, parse: Parse, shown: Shown) -> Opt {
+/// The match has its mask before its value, the target behind it.
+const MATCH_VALUE: usize = 1;
+const TARGET_VALUE: usize = 0;
+
+const fn option<const VALUE: usize>(name: &'static str, parse: Parse, shown: Shown) -> Opt {
     Opt::new(
         name,
         Value::Custom {
@@ -23,7 +27,7 @@ const fn option(name: &'static str, parse: Parse, shown: Shown) -> Opt {
             span: (0, 2),
             parse,
             print: |data, out| {
-                let _ = write!(out, " {:#04x}/{:#04x}", data[0], data[1]);
+                let _ = write!(out, " {:#04x}/{:#04x}", data[VALUE], data[1 - VALUE]);
             },
         },
         shown,
@@ -35,9 +39,11 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     Extension {
         size: 3,
         revision: 1,
-        options: &[option("tos", parse_tos, Shown::Always)
-            .inverted(Bits::u8(2, 1))
-            .required()],
+        options: &[
+            option::<MATCH_VALUE>("tos", parse_tos::<MATCH_VALUE>, Shown::Always)
+                .inverted(Bits::u8(2, 1))
+                .required(),
+        ],
         ..Extension::a_match("tos")
     },
     Extension {
@@ -45,8 +51,8 @@ pub(super) static EXTENSIONS: &[Extension] = &[
         revision: 1,
         tables: &["mangle"],
         options: &[
-            option("set-tos", parse_tos, Shown::Always),
-            option(
+            option::<TARGET_VALUE>("set-tos", parse_tos::<TARGET_VALUE>, Shown::Always),
+            option::<TARGET_VALUE>(
                 "and-tos",
                 |words, _, data| {
                     data[1] = !parse_u8(words[0])?;
@@ -54,7 +60,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
                 },
                 Shown::Never,
             ),
-            option(
+            option::<TARGET_VALUE>(
                 "or-tos",
                 |words, _, data| {
                     data[..2].fill(parse_u8(words[0])?);
@@ -62,7 +68,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
                 },
                 Shown::Never,
             ),
-            option(
+            option::<TARGET_VALUE>(
                 "xor-tos",
                 |words, _, data| {
                     data[0] = parse_u8(words[0])?;
@@ -85,7 +91,11 @@ fn parse_u8(word: &str) -> Result<u8, String> {
 }
 
 /// `value[/mask]`, or a name.
-fn parse_tos(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
+fn parse_tos<const VALUE: usize>(
+    words: &[&str],
+    _: Context,
+    data: &mut [u8],
+) -> Result<(), String> {
     let word = words[0];
     let named = NAMES
         .iter()
@@ -101,6 +111,7 @@ fn parse_tos(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> 
             (value, u8::MAX)
         }
     };
-    data[..2].copy_from_slice(&[value, mask]);
+    data[VALUE] = value;
+    data[1 - VALUE] = mask;
     Ok(())
 }
