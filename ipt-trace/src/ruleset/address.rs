@@ -154,6 +154,24 @@ fn parse_mask(word: &str, family: Family) -> Result<Address, String> {
     }
 }
 
+/// A prefix length, as a number or as a mask.
+pub fn parse_prefix_length(word: &str, family: Family) -> Result<u8, String> {
+    let mask = u128::from_be_bytes(parse_mask(word, family)?);
+    let length = mask.leading_ones();
+    if length + mask.trailing_zeros() < u128::BITS {
+        return Err(format!("the mask \"{word}\" is not a prefix"));
+    }
+    Ok(u8::try_from(length).unwrap_or(u8::MAX))
+}
+
+/// The mask of a prefix length.
+pub const fn prefix_mask(length: u8) -> Address {
+    match u128::MAX.checked_shl(128 - length as u32) {
+        Some(mask) => mask.to_be_bytes(),
+        None => [0; 16],
+    }
+}
+
 fn widen(address: [u8; 4]) -> Address {
     let mut wide = [0; 16];
     wide[..4].copy_from_slice(&address);

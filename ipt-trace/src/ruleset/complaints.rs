@@ -119,7 +119,7 @@ fn about_matches() {
         "filter",
         &[
             "-A INPUT -m tpc",
-            "-A INPUT -m hashlimit",
+            "-A INPUT -m geoip",
             "-A INPUT -m tcp --dport 80",
             "-A INPUT -p tcp --dport 65536",
             "-A INPUT -p tcp --dport 0xx",

@@ -6,24 +6,40 @@
 //! `ALL`.
 
 mod addrtype;
+mod bpf;
 mod cgroup;
+mod classify;
+mod cluster;
 mod clusterip;
 mod comment;
+mod connbytes;
+mod connlabel;
+mod connlimit;
+mod connmark;
 mod conntrack;
+mod cpu;
 mod ct;
 mod devgroup;
+mod dscp;
+mod ecn;
 pub mod engine;
+mod hashlimit;
+mod helper;
+mod hmark;
 mod icmp;
 mod idletimer;
 mod iprange;
 mod iproute2;
 mod ipvs;
+mod led;
+mod length;
 mod limit;
 mod log;
 mod mac;
 mod mark;
 mod multiport;
 mod nat;
+mod nfacct;
 mod nflog;
 mod nfqueue;
 mod osf;
@@ -31,14 +47,23 @@ mod owner;
 mod physdev;
 mod pkttype;
 mod policy;
+mod quota;
+mod rateest;
 mod realm;
+mod recent;
 mod reject;
 mod rpfilter;
 mod secmark;
 mod set;
 mod socket;
 mod statistic;
+mod string;
 mod tcp;
+mod tcpmss;
+mod tcpoptstrip;
+mod time;
+mod tos;
+mod u32;
 mod udp;
 mod ulog;
 pub mod value;
@@ -50,22 +75,38 @@ use crate::kernel::Family;
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    bpf::EXTENSIONS,
     cgroup::EXTENSIONS,
+    classify::EXTENSIONS,
+    cluster::EXTENSIONS,
     clusterip::EXTENSIONS,
     comment::EXTENSIONS,
+    connbytes::EXTENSIONS,
+    connlabel::EXTENSIONS,
+    connlimit::EXTENSIONS,
+    connmark::EXTENSIONS,
     conntrack::EXTENSIONS,
+    cpu::EXTENSIONS,
     ct::EXTENSIONS,
     devgroup::EXTENSIONS,
+    dscp::EXTENSIONS,
+    ecn::EXTENSIONS,
+    hashlimit::EXTENSIONS,
+    helper::EXTENSIONS,
+    hmark::EXTENSIONS,
     icmp::EXTENSIONS,
     idletimer::EXTENSIONS,
     iprange::EXTENSIONS,
     ipvs::EXTENSIONS,
+    led::EXTENSIONS,
+    length::EXTENSIONS,
     limit::EXTENSIONS,
     log::EXTENSIONS,
     mac::EXTENSIONS,
     mark::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    nfacct::EXTENSIONS,
     nflog::EXTENSIONS,
     nfqueue::EXTENSIONS,
     osf::EXTENSIONS,
@@ -73,14 +114,23 @@ static ALL: &[&[Extension]] = &[
     physdev::EXTENSIONS,
     pkttype::EXTENSIONS,
     policy::EXTENSIONS,
+    quota::EXTENSIONS,
+    rateest::EXTENSIONS,
     realm::EXTENSIONS,
+    recent::EXTENSIONS,
     reject::EXTENSIONS,
     rpfilter::EXTENSIONS,
     secmark::EXTENSIONS,
     set::EXTENSIONS,
     socket::EXTENSIONS,
     statistic::EXTENSIONS,
+    string::EXTENSIONS,
     tcp::EXTENSIONS,
+    tcpmss::EXTENSIONS,
+    tcpoptstrip::EXTENSIONS,
+    time::EXTENSIONS,
+    tos::EXTENSIONS,
+    u32::EXTENSIONS,
     udp::EXTENSIONS,
     ulog::EXTENSIONS,
 ];
@@ -253,6 +303,8 @@ pub enum Shown {
     ChangedOrInverted,
     /// Always.
     Always,
+    /// Written by this, name and all, if it is to be: for options whose words depend on others.
+    Whole(fn(data: &[u8], out: &mut Vec<u8>)),
     /// Never: it is another way to write an option that is.
     Never,
 }
@@ -308,6 +360,11 @@ impl Opt {
     const fn inverted(mut self, bits: Bits) -> Self {
         self.inverted = Some(bits);
         self
+    }
+
+    /// `!` may stand before it, and its [`Parse`] is told so.
+    const fn inverted_by_parse(self) -> Self {
+        self.inverted(Bits::u8(0, 0))
     }
 
     const fn required(mut self) -> Self {
@@ -419,14 +476,39 @@ pub enum Value {
         /// The least that must be written.
         min: usize,
     },
-    /// The same, but printed without quotes unless blanks or quotes are in it.
-    Word {
+    /// Text as in [`Value::Text`], printed as it is where it can be read back so.
+    Bare {
         /// Offset.
         at: usize,
         /// Bytes of the field, the closing zero included.
         len: usize,
         /// The least that must be written.
         min: usize,
+    },
+    /// A number from 0 to `max`, printed in hexadecimal.
+    Hex {
+        /// Where it goes.
+        field: Int,
+        /// Greatest value.
+        max: u64,
+        /// How many digits are printed at least.
+        digits: usize,
+    },
+    /// A word of any bytes.
+    Bytes {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: fn(word: &[u8], data: &mut [u8]) -> Result<(), String>,
+        /// Writes ` word`.
+        print: fn(data: &[u8], out: &mut Vec<u8>),
+    },
+    /// A word, or none where the next one is an option: its parser gets what there is.
+    Optional {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: Parse,
     },
     /// Anything else.
     Custom {
@@ -456,6 +538,8 @@ pub struct Context {
     pub protocol_inverted: bool,
     /// The rule's family.
     pub family: Family,
+    /// Whether `!` stands before the option that is being read.
+    pub inverted: bool,
 }
 
 /// The extension of this name, newest revision.
@@ -520,7 +604,7 @@ mod tests {
                 if let Shown::Set(bits) | Shown::Equals(bits, _) = option.shown {
                     assert!(bits.at + bits.width <= extension.size, "{name}");
                 }
-                if let Value::Text { len, .. } | Value::Word { len, .. } = option.value {
+                if let Value::Text { len, .. } | Value::Bare { len, .. } = option.value {
                     assert!(len > 1);
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::super::address::Address;
 use super::super::error::show;
-use super::super::extension::{Context, Extension};
+use super::super::extension::{Context, Extension, Role};
 use super::super::numbers;
 use super::super::table::{ChainId, HookLimit, Jump, RuleId, Table};
 use super::Draft;
@@ -174,7 +174,11 @@ fn check_place(extension: &Extension, table: &Table, context: Context) -> Result
         && (context.protocol != protocol || context.protocol_inverted)
     {
         let wanted = numbers::protocol_name(protocol).unwrap_or(name);
-        return Err(format!("match {name} needs \"-p {wanted}\""));
+        let role = match extension.role {
+            Role::Match => "match",
+            Role::Target => "target",
+        };
+        return Err(format!("{role} {name} needs \"-p {wanted}\""));
     }
     Ok(())
 }

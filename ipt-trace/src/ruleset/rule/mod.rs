@@ -138,9 +138,8 @@ impl Draft {
             Found::Base(base) => self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
                 let loaded = &self.matches[index];
-                let name = loaded.extension.options[option].name;
-                let count = loaded.extension.options[option].value.words();
-                let values = extension_values(name, count, joined, reader)?;
+                let (values, count) =
+                    extension_values(&loaded.extension.options[option], joined, reader)?;
                 let context = self.context();
                 let Loaded {
                     extension,
@@ -161,9 +160,7 @@ impl Draft {
                 else {
                     return Err("no target".to_owned());
                 };
-                let name = extension.options[option].name;
-                let count = extension.options[option].value.words();
-                let values = extension_values(name, count, joined, reader)?;
+                let (values, count) = extension_values(&extension.options[option], joined, reader)?;
                 let end = *data + extension.size;
                 let data = &mut self.target_bytes[*data..end];
                 extension.parse_option(option, invert, &values[..count], context, given, data)
@@ -206,6 +203,7 @@ impl Draft {
             protocol: self.entry[layout.proto],
             protocol_inverted: self.entry[layout.invflags] & inverse::PROTOCOL != 0,
             family: self.family,
+            inverted: false,
         }
     }
 

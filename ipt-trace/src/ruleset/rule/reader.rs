@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::error::show;
+use super::super::extension::Opt;
 use super::super::raw;
 
 /// Words of a line: mostly slices of it.
@@ -59,22 +60,28 @@ impl<'w, 'a> Reader<'w, 'a> {
     }
 }
 
-/// The words of an extension's option.
+/// The words of an extension's option, and how many there are.
 pub(super) fn extension_values<'w>(
-    name: &str,
-    count: usize,
+    option: &Opt,
     joined: Option<&'w [u8]>,
     reader: &mut Reader<'w, '_>,
-) -> Result<[&'w [u8]; 2], String> {
+) -> Result<([&'w [u8]; 2], usize), String> {
+    let name = option.name;
+    let mut count = option.value.words();
+    if option.value.is_optional() {
+        let next = reader.words.get(reader.at);
+        let is_value = next.is_some_and(|word| !matches!(word.first(), Some(b'-' | b'!')));
+        count = usize::from(is_value);
+    }
     let mut values = [b"".as_slice(); 2];
     let mut joined = joined;
-    if joined.is_some() && count == 0 {
+    if joined.is_some() && (count == 0 || option.value.is_optional()) {
         return Err(format!("--{name} takes no value"));
     }
     for value in &mut values[..count] {
         *value = reader.value("--", name, joined.take())?;
     }
-    Ok(values)
+    Ok((values, count))
 }
 
 /// A word as text.
