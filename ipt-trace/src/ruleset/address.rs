@@ -220,6 +220,10 @@ fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
 pub fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
     let _ = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
         (Ok(v4), _) => write!(out, "{}", Ipv4Addr::from(v4)),
+        // As in inet_ntop, but not in Rust.
+        (_, Ok(v6)) if v6[..12] == [0; 12] && v6[12..14] != [0, 0] => {
+            write!(out, "::{}.{}.{}.{}", v6[12], v6[13], v6[14], v6[15])
+        }
         (_, Ok(v6)) => write!(out, "{}", Ipv6Addr::from(v6)),
         _ => Ok(()),
     };

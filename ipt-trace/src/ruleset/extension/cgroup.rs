@@ -9,6 +9,9 @@ const INVERT_PATH: Bits = Bits::u8(2, 1);
 const INVERT_CLASS: Bits = Bits::u8(3, 1);
 const PATH: usize = 4;
 
+/// Input, output, postrouting: where a packet has a socket.
+const HOOKS: u32 = 0b11010;
+
 const fn path(len: usize) -> Opt {
     let value = Value::Text {
         at: PATH,
@@ -41,6 +44,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     Extension {
         size: 528,
         revision: 2,
+        hooks: HOOKS,
         // The class shares the path's bytes.
         options: &[path(512), given_class(PATH)],
         finish: Some(finish),
@@ -49,12 +53,14 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     Extension {
         size: 4112,
         revision: 1,
+        hooks: HOOKS,
         options: &[path(4096), given_class(4100)],
         finish: Some(finish),
         ..Extension::a_match("cgroup")
     },
     Extension {
         size: 8,
+        hooks: HOOKS,
         options: &[Opt::new("cgroup", class(0), Shown::Always)
             .inverted(Bits::u32(4, u32::MAX))
             .required()],

@@ -58,21 +58,15 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     ..Extension::a_match("physdev")
 }];
 
-/// The port that a packet leaves through is known for bridged packets only, and not yet where
-/// they go out from this machine.
+/// The port that a packet leaves through is not known yet where it goes out from this machine. The
+/// kernel lets it be asked for of bridged packets only, of which there are none.
 fn hooks_of(data: &[u8]) -> u32 {
     /// All but output.
     const NOT_OUTPUT: u32 = 0b10111;
-    /// Prerouting, input.
-    const IN_ONLY: u32 = 0b00011;
     let asks_out = Bits::u8(MATCH, FLAG_OUT | FLAG_IS_OUT).is_set(data);
     let bridged =
         Bits::u8(MATCH, FLAG_BRIDGED).is_set(data) && !Bits::u8(INVERT, FLAG_BRIDGED).is_set(data);
-    match (asks_out, bridged) {
-        (false, _) => 0,
-        (true, true) => NOT_OUTPUT,
-        (true, false) => IN_ONLY,
-    }
+    if asks_out && !bridged { NOT_OUTPUT } else { 0 }
 }
 
 fn parse(word: &str, at: usize, data: &mut [u8]) -> Result<(), String> {
