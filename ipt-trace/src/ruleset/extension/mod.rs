@@ -6,18 +6,39 @@
 //! `ALL`.
 
 mod addrtype;
+mod ah;
+mod audit;
+mod checksum;
 mod comment;
 mod conntrack;
+mod dccp;
 pub mod engine;
+mod esp;
+mod eui64;
+mod frag;
+mod hbh;
 mod icmp;
+mod ipcomp;
+mod ipv6header;
 mod limit;
 mod log;
 mod mark;
+mod mh;
 mod multiport;
 mod nat;
+mod netmap;
+mod npt;
 mod reject;
+mod rt;
+mod sctp;
+mod srh;
 mod statistic;
+mod synproxy;
 mod tcp;
+mod tee;
+mod tproxy;
+mod trace;
+mod ttl;
 mod udp;
 pub mod value;
 
@@ -26,17 +47,38 @@ use crate::kernel::Family;
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    ah::EXTENSIONS,
+    audit::EXTENSIONS,
+    checksum::EXTENSIONS,
     comment::EXTENSIONS,
     conntrack::EXTENSIONS,
+    dccp::EXTENSIONS,
+    esp::EXTENSIONS,
+    eui64::EXTENSIONS,
+    frag::EXTENSIONS,
+    hbh::EXTENSIONS,
     icmp::EXTENSIONS,
+    ipcomp::EXTENSIONS,
+    ipv6header::EXTENSIONS,
     limit::EXTENSIONS,
     log::EXTENSIONS,
     mark::EXTENSIONS,
+    mh::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    netmap::EXTENSIONS,
+    npt::EXTENSIONS,
     reject::EXTENSIONS,
+    rt::EXTENSIONS,
+    sctp::EXTENSIONS,
+    srh::EXTENSIONS,
     statistic::EXTENSIONS,
+    synproxy::EXTENSIONS,
     tcp::EXTENSIONS,
+    tee::EXTENSIONS,
+    tproxy::EXTENSIONS,
+    trace::EXTENSIONS,
+    ttl::EXTENSIONS,
     udp::EXTENSIONS,
 ];
 
@@ -384,6 +426,11 @@ pub struct Context {
 
 /// The extension of this name, newest revision.
 pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
+    // The one match that iptables knows by its protocol's other names too.
+    let name = match (role, name) {
+        (Role::Match, b"icmpv6" | b"ipv6-icmp") => b"icmp6",
+        _ => name,
+    };
     all(role, family)
         .filter(|extension| extension.name.as_bytes() == name)
         .max_by_key(|extension| extension.revision)
