@@ -3,6 +3,7 @@
 use super::error::{RuleError, show, suggestion};
 use super::numbers::parse_decimal;
 use super::rule::Draft;
+use super::snapshot::Snapshot;
 use super::table::{TABLES, Table, parse_verdict};
 use super::words;
 use crate::kernel::Family;
@@ -10,19 +11,46 @@ use crate::kernel::abi::{Counters, verdict};
 
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// Which family its tables are of.
     pub family: Family,
     /// Whether `[packets:bytes]` are taken over (`-c`).
     pub counters: bool,
+    /// The only table that is read (`-T`); the others' lines are passed over.
+    pub only: Option<&'a str>,
+    /// What the kernel has of that table, for the file to change rather than to replace (`-n`).
+    pub keep: Option<&'a Snapshot>,
 }
 
-/// About how many bytes of entries a byte of text makes.
-const BYTES_PER_BYTE: usize = 3;
+impl Options<'_> {
+    /// All tables of a family, to be replaced.
+    pub const fn replacing(family: Family) -> Self {
+        Self {
+            family,
+            counters: false,
+            only: None,
+            keep: None,
+        }
+    }
+}
+
+/// The tables that a file names, in the order of their first lines.
+pub fn table_names(input: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in input.split(|byte| *byte == b'\n') {
+        if let Some(rest) = line.strip_prefix(b"*") {
+            let name = show(first_word(rest.trim_ascii_end()));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
 
 /// Reads a whole file. The tables come in the order of their `COMMIT`s; one that stands twice
 /// comes twice.
-pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
+pub fn parse(input: &[u8], options: Options<'_>) -> Result<Vec<Table>, RuleError> {
     let mut parser = Parser {
         options,
         done: Vec::new(),
@@ -30,6 +58,7 @@ pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
         draft: Draft::new(options.family),
         words: Vec::new(),
         left: input.len(),
+        passed_over: false,
     };
     let mut line = 0;
     let ends = memchr::memchr_iter(b'\n', input).chain([input.len()]);
@@ -49,19 +78,25 @@ pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
 }
 
 struct Parser<'a> {
-    options: Options,
+    options: Options<'a>,
     done: Vec<Table>,
     table: Option<Table>,
     draft: Draft,
     words: Vec<std::borrow::Cow<'a, [u8]>>,
     /// Bytes of the input from this line on.
     left: usize,
+    /// Whether these lines are of a table that is not wanted.
+    passed_over: bool,
 }
 
 impl<'a> Parser<'a> {
     fn line(&mut self, text: &'a [u8], line: u32) -> Result<(), String> {
         if memchr::memchr(0, text).is_some() {
             return Err("a zero byte has no place in text".to_owned());
+        }
+        if self.passed_over {
+            self.passed_over = text != b"COMMIT";
+            return Ok(());
         }
         match (text.first(), &mut self.table) {
             (None | Some(b'#'), _) => Ok(()),
@@ -74,7 +109,7 @@ impl<'a> Parser<'a> {
                 "\"{}\" stands outside a table; a table begins with a line like \"*filter\"",
                 show(first_word(text))
             )),
-            (Some(b':'), Some(table)) => chain_line(table, &text[1..], self.options.counters),
+            (Some(b':'), Some(table)) => chain_line(table, &text[1..], self.options),
             (_, Some(_)) if text == b"COMMIT" => {
                 self.done.extend(self.table.take());
                 Ok(())
@@ -90,7 +125,19 @@ impl<'a> Parser<'a> {
 
     fn begin(&mut self, text: &[u8], line: u32) -> Result<(), String> {
         let name = show(first_word(text));
-        let table = Table::new(self.options.family, &name, line, self.left * BYTES_PER_BYTE);
+        if self.options.only.is_some_and(|only| only != name) {
+            self.passed_over = true;
+            return Ok(());
+        }
+        let expected = self.left;
+        let table = match self.options.keep {
+            // A table that stands twice goes on from where it was.
+            Some(kept) => self
+                .done
+                .pop()
+                .or_else(|| Table::keeping(kept, &name, line, expected)),
+            None => Table::new(self.options.family, &name, line, expected),
+        };
         if table.is_none() {
             let names = TABLES.iter().map(|(known, _)| *known);
             let hint = suggestion(&name, names.clone());
@@ -122,7 +169,7 @@ fn first_word(text: &[u8]) -> &[u8] {
 }
 
 /// `CHAIN POLICY [packets:bytes]`.
-fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(), String> {
+fn chain_line(table: &mut Table, text: &[u8], options: Options<'_>) -> Result<(), String> {
     let mut fields = text
         .split(|byte| words::is_blank(*byte))
         .filter(|field| !field.is_empty());
@@ -133,11 +180,16 @@ fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(),
             show(name)
         )
     })?;
-    let built_in = table
-        .find(name)
-        .filter(|id| table.chains[*id as usize].hook.is_some());
+    let found = table.find(name);
+    let built_in = found.filter(|id| table.chains[*id as usize].hook.is_some());
     let Some(chain) = built_in else {
-        table.create_chain(name)?;
+        match found {
+            // A chain that the kernel has already begins anew.
+            Some(id) if options.keep.is_some() => table.flush(id),
+            _ => {
+                table.create_chain(name)?;
+            }
+        }
         if policy != b"-" {
             return Err(format!(
                 "chain {} is not built into table {}, so it has no policy: write \"-\"",
@@ -161,7 +213,7 @@ fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(),
             show(name)
         ));
     }
-    if take_counters {
+    if options.counters {
         let counters = fields.next().and_then(parse_counters);
         chain.counters = counters.ok_or_else(|| {
             format!(

@@ -40,10 +40,7 @@ fn rules(count: usize, kept: bool) -> String {
 }
 
 fn parsed(text: &str) -> Table {
-    let options = ruleset::Options {
-        family: Family::Ipv4,
-        counters: false,
-    };
+    let options = ruleset::Options::replacing(Family::Ipv4);
     let mut tables = ruleset::parse(text.as_bytes(), options).expect("good rules");
     tables.pop().expect("a table")
 }
