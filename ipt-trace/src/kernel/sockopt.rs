@@ -7,7 +7,9 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::abi::{Counters, CountersInfo, GetEntries, GetInfo, Replace, TABLE_NAME};
+use super::abi::{
+    Counters, CountersInfo, EXTENSION_NAME, GetEntries, GetInfo, Replace, TABLE_NAME,
+};
 use super::{Family, module};
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`: the first option number of either direction.
@@ -38,6 +40,15 @@ impl fmt::Display for Call {
             Self::SetAddCounters => "SET_ADD_COUNTERS",
         })
     }
+}
+
+/// A match or a target, for [`Tables::has_revision`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// After `-m`.
+    Match,
+    /// After `-j`.
+    Target,
 }
 
 /// What the kernel refused, and what to do about it.
@@ -213,6 +224,25 @@ impl Tables {
         };
         let message = [head.as_bytes(), counters.as_bytes()].concat();
         self.set(BASE + 1, &message).map_err(failed)
+    }
+
+    /// Whether the kernel has this revision of a match or target (GET_REVISION_MATCH and
+    /// GET_REVISION_TARGET); it loads the module if that is missing.
+    pub fn has_revision(&self, kind: Kind, name: &str, revision: u8) -> bool {
+        // struct xt_get_revision
+        let mut ask = [0; EXTENSION_NAME + 1];
+        let Some(place) = ask.get_mut(..name.len()) else {
+            return false;
+        };
+        place.copy_from_slice(name.as_bytes());
+        ask[EXTENSION_NAME] = revision;
+        let option = match (self.family, kind) {
+            (Family::Ipv4, Kind::Match) => BASE + 2,
+            (Family::Ipv4, Kind::Target) => BASE + 3,
+            (Family::Ipv6, Kind::Match) => BASE + 4,
+            (Family::Ipv6, Kind::Target) => BASE + 5,
+        };
+        self.get(option, &mut ask).is_ok()
     }
 
     fn error(&self, call: Call, table: &str, errno: Errno) -> KernelError {

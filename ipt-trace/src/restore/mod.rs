@@ -205,9 +205,12 @@ fn read_content(config: &Config, input: &str) -> Result<Content, RestoreError> {
     if config.noflush {
         return read_changes(config, input, &mut reader);
     }
+    let kernel = Tables::open(config.family).ok();
     let options = ruleset::Options {
         counters: config.counters,
         only: config.table.as_deref(),
+        // Who may not ask will not be let restore either, and mistakes are told all the same.
+        kernel: kernel.as_ref(),
         ..ruleset::Options::replacing(config.family)
     };
     let wrong = |error| RestoreError::Rule {

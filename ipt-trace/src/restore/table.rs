@@ -33,7 +33,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// A table as it will be, from what it is.
-    fn apply(&self, name: &str, kept: &Snapshot) -> Result<Table, RestoreError> {
+    fn apply(&self, name: &str, kept: &Snapshot, kernel: &Tables) -> Result<Table, RestoreError> {
         let wrong = |error| RestoreError::Rule {
             input: self.input.clone(),
             error,
@@ -42,6 +42,7 @@ impl Changes {
             counters: self.counters,
             only: Some(name),
             keep: Some(kept),
+            kernel: Some(kernel),
             ..Options::replacing(self.family)
         };
         let mut tables = ruleset::parse(&self.text, options).map_err(wrong)?;
@@ -196,9 +197,11 @@ fn lay_out(
     let policies = kept.as_ref().map_or([None; HOOKS], kept_policies);
     let (blob, span) = Span::around(|| match (source, &kept) {
         (Source::Input(table), _) => encode(table, &info, &policies),
-        (Source::Changes(changes), Some(kept)) => {
-            encode(&changes.apply(&outcome.table, kept)?, &info, &policies)
-        }
+        (Source::Changes(changes), Some(kept)) => encode(
+            &changes.apply(&outcome.table, kept, kernel)?,
+            &info,
+            &policies,
+        ),
         (Source::Changes(changes), None) => Err(RestoreError::Empty {
             input: changes.input.clone(),
         }),

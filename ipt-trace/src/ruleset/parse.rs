@@ -9,8 +9,8 @@ use super::rule::Draft;
 use super::snapshot::Snapshot;
 use super::table::{TABLES, Table, parse_verdict};
 use super::words;
-use crate::kernel::Family;
 use crate::kernel::abi::{Counters, verdict};
+use crate::kernel::{Family, Tables};
 
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub struct Options<'a> {
     pub only: Option<&'a str>,
     /// What the kernel has of that table, for the file to change rather than to replace (`-n`).
     pub keep: Option<&'a Snapshot>,
+    /// Whom to ask which revisions of matches and targets there are; without it, the newest are.
+    pub kernel: Option<&'a Tables>,
 }
 
 impl Options<'_> {
@@ -33,6 +35,7 @@ impl Options<'_> {
             counters: false,
             only: None,
             keep: None,
+            kernel: None,
         }
     }
 }
@@ -125,7 +128,7 @@ struct Parser<'o> {
     options: Options<'o>,
     done: Vec<Table>,
     table: Option<Table>,
-    draft: Draft,
+    draft: Draft<'o>,
     /// Number of the line that is being read.
     line: u32,
     /// About how many bytes of the input are left.
@@ -140,7 +143,7 @@ impl<'o> Parser<'o> {
             options,
             done: Vec::new(),
             table: None,
-            draft: Draft::new(options.family),
+            draft: Draft::new(options.family, options.kernel),
             line: 0,
             left: expected,
             passed_over: false,

@@ -90,6 +90,9 @@ mod ulog;
 pub mod value;
 
 use std::fmt;
+use std::sync::LazyLock;
+
+use hashbrown::HashMap;
 
 use crate::kernel::Family;
 
@@ -584,16 +587,41 @@ pub struct Context {
     pub inverted: bool,
 }
 
-/// The extension of this name, newest revision.
-pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
+/// The extensions of this name, newest revision first.
+pub fn candidates(role: Role, name: &[u8], family: Family) -> &'static [&'static Extension] {
     // The one match that iptables knows by its protocol's other names too.
     let name = match (role, name) {
         (Role::Match, b"icmpv6" | b"ipv6-icmp") => b"icmp6",
         _ => name,
     };
-    all(role, family)
-        .filter(|extension| extension.name.as_bytes() == name)
-        .max_by_key(|extension| extension.revision)
+    INDEX[role as usize][family as usize]
+        .get(name)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// Extensions of one role and family by name: nearly every rule names two.
+type ByName = HashMap<&'static [u8], Vec<&'static Extension>>;
+
+/// By role and family.
+static INDEX: LazyLock<[[ByName; 2]; 2]> = LazyLock::new(|| {
+    [Role::Match, Role::Target].map(|role| {
+        [Family::Ipv4, Family::Ipv6].map(|family| {
+            let mut by_name = ByName::new();
+            for extension in all(role, family) {
+                let name = extension.name.as_bytes();
+                by_name.entry(name).or_default().push(extension);
+            }
+            for revisions in by_name.values_mut() {
+                revisions.sort_by_key(|extension| std::cmp::Reverse(extension.revision));
+            }
+            by_name
+        })
+    })
+});
+
+/// The newest revision of the extension of this name.
+pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
+    candidates(role, name, family).first().copied()
 }
 
 /// The extension that describes these bytes of an entry.

@@ -10,7 +10,7 @@ use super::command::Order;
 use super::option::{Base, Command};
 use crate::kernel::abi::{Counters, inverse};
 
-impl Draft {
+impl Draft<'_> {
     /// Carries out the line's command: with the rule once for each pair of its addresses.
     pub(super) fn finish(&mut self, table: &mut Table, line: u32) -> Result<(), String> {
         let order = self

@@ -9,11 +9,11 @@ mod target;
 
 use super::address::{self, Address};
 use super::error::{show, suggestion};
-use super::extension::{self, Context, Extension, Role};
+use super::extension::{Context, Extension, Role};
 use super::numbers;
 use super::table::{Jump, Table};
-use crate::kernel::Family;
 use crate::kernel::abi::{Counters, inverse};
+use crate::kernel::{Family, Tables};
 use command::Order;
 use option::{Base, Command, Found};
 use reader::{Reader, Words, extension_values, text};
@@ -29,8 +29,10 @@ pub(super) struct Loaded {
 
 /// The rule so far. Its buffers are reused from line to line.
 #[derive(Debug)]
-pub struct Draft {
+pub struct Draft<'k> {
     family: Family,
+    /// Whom to ask which revisions there are.
+    kernel: Option<&'k Tables>,
     /// The entry's head and its matches.
     entry: Vec<u8>,
     /// The target, which comes last wherever it was named.
@@ -45,15 +47,16 @@ pub struct Draft {
     destinations: Vec<(Address, Address)>,
     seen: u32,
     other_family: bool,
-    /// The match and the target that were looked up last: rulesets name few, and again and again.
-    last_found: [Option<&'static Extension>; 2],
+    /// Of extensions with several revisions, the newest and the one that the kernel has.
+    chosen: Vec<(&'static Extension, &'static Extension)>,
 }
 
-impl Draft {
+impl<'k> Draft<'k> {
     /// An empty draft.
-    pub const fn new(family: Family) -> Self {
+    pub const fn new(family: Family, kernel: Option<&'k Tables>) -> Self {
         Self {
             family,
+            kernel,
             entry: Vec::new(),
             target_bytes: Vec::new(),
             matches: Vec::new(),
@@ -65,7 +68,7 @@ impl Draft {
             destinations: Vec::new(),
             seen: 0,
             other_family: false,
-            last_found: [None; 2],
+            chosen: Vec::new(),
         }
     }
 
@@ -194,7 +197,7 @@ impl Draft {
         let name = numbers::protocol_name(number).unwrap_or_default();
         [word.as_slice(), name.as_bytes()]
             .into_iter()
-            .find_map(|name| extension::find(Role::Match, name, self.family))
+            .find_map(|name| self.find(Role::Match, name))
     }
 
     fn context(&self) -> Context {

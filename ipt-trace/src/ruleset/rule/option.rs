@@ -276,7 +276,7 @@ pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
 
 /// Finds an option: as named, or by a beginning that only one option has. The matches that were
 /// loaded last go first.
-pub fn find(option: &str, draft: &Draft) -> Result<Option<Found>, String> {
+pub fn find(option: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {
     let Some(long) = option.strip_prefix("--") else {
         let letter = option.as_bytes().get(1).copied();
         return Ok(letter.and_then(short).map(Found::Base));
@@ -291,7 +291,7 @@ pub fn find(option: &str, draft: &Draft) -> Result<Option<Found>, String> {
     find_abbreviated(long, draft)
 }
 
-fn find_loaded(long: &str, draft: &Draft) -> Option<Found> {
+fn find_loaded(long: &str, draft: &Draft<'_>) -> Option<Found> {
     let loaded = draft.matches.iter().enumerate().rev();
     let of_matches = loaded.filter_map(|(index, loaded)| {
         let option = loaded.extension.option(long)?;
@@ -304,7 +304,7 @@ fn find_loaded(long: &str, draft: &Draft) -> Option<Found> {
     of_matches.chain(of_target).next()
 }
 
-fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String> {
+fn find_abbreviated(start: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {
     let mut candidates: Vec<(&str, Found)> = Vec::new();
     candidates.extend(LONG.iter().map(|(name, base)| (*name, Found::Base(*base))));
     for (index, loaded) in draft.matches.iter().enumerate() {
@@ -335,7 +335,7 @@ fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String>
 }
 
 /// The long names of all options that could stand here.
-pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
+pub fn long_names(draft: &Draft<'_>) -> impl Iterator<Item = &'static str> {
     let base = LONG.iter().map(|(name, _)| *name);
     let loaded = draft.matches.iter().chain(&draft.target);
     let extensions = loaded.flat_map(|loaded| {

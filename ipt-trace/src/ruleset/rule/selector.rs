@@ -7,7 +7,7 @@ use super::reader::text;
 use crate::kernel::Family;
 use crate::kernel::abi::{FRAGMENT_FLAG, INTERFACE};
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn protocol(&mut self, value: &[u8], invert: bool) -> Result<(), String> {
         let word = text("-p", value)?;
         let protocol = numbers::parse_protocol(word)?;

@@ -8,8 +8,9 @@ use super::reader::Reader;
 use super::{Draft, Loaded};
 use crate::kernel::Family;
 use crate::kernel::abi::{EXTENSION_HEADER, EXTENSION_NAME, STANDARD_TARGET, align};
+use crate::kernel::sockopt::Kind;
 
-impl Draft {
+impl Draft<'_> {
     pub(super) fn goto(&mut self, table: &Table, name: &[u8]) -> Result<(), String> {
         if table.find(name).is_none() {
             return Err(format!(
@@ -93,12 +94,43 @@ impl Draft {
         Ok(())
     }
 
+    /// The extension of this name: of several revisions, the newest that the kernel has.
     pub(super) fn find(&mut self, role: Role, name: &[u8]) -> Option<&'static Extension> {
-        let last = &mut self.last_found[role as usize];
-        if last.is_none_or(|last| last.name.as_bytes() != name) {
-            *last = extension::find(role, name, self.family);
+        match extension::candidates(role, name, self.family) {
+            [] => None,
+            [only] => Some(only),
+            several => Some(self.newest(role, several)),
         }
-        *last
+    }
+
+    /// Asks the kernel once for each name. Without a kernel to ask, it is the newest; so it is if
+    /// the kernel has none, for it to say so when the table is swapped.
+    fn newest(
+        &mut self,
+        role: Role,
+        candidates: &'static [&'static Extension],
+    ) -> &'static Extension {
+        let newest = candidates[0];
+        let Some(kernel) = self.kernel else {
+            return newest;
+        };
+        let asked = self
+            .chosen
+            .iter()
+            .find(|(first, _)| std::ptr::eq(*first, newest));
+        if let Some((_, chosen)) = asked {
+            return chosen;
+        }
+        let kind = match role {
+            Role::Match => Kind::Match,
+            Role::Target => Kind::Target,
+        };
+        let has = |extension: &&&'static Extension| {
+            kernel.has_revision(kind, extension.kernel_name, extension.revision)
+        };
+        let chosen = candidates.iter().find(has).copied().unwrap_or(newest);
+        self.chosen.push((newest, chosen));
+        chosen
     }
 
     pub(super) fn load_match(&mut self, extension: &'static Extension) {
