@@ -4,8 +4,8 @@ use ipt_trace::kernel::Family;
 use ipt_trace::ruleset::extension::{self, Role};
 
 use crate::support::{
-    Feed as _, assert_same, assert_same_text, ipt_trace, isolated, kernel_tables, oracle, restore,
-    save, without_comments,
+    Feed as _, assert_same, assert_same_text, ipt_trace, isolated, kernel_tables, kernel_tables_of,
+    oracle, program, restore, save, without_comments,
 };
 
 pub const TESTS: &[super::Test] = &[
@@ -13,8 +13,13 @@ pub const TESTS: &[super::Test] = &[
     ("rulesets::docker_host", || as_the_oracle(DOCKER_HOST)),
     ("rulesets::host_firewall", || as_the_oracle(HOST_FIREWALL)),
     ("rulesets::every_option", || as_the_oracle(EVERY_OPTION)),
+    ("rulesets::every_option_of_ipv6", every_option_of_ipv6),
     ("rulesets::services", || as_the_oracle(&services())),
     ("rulesets::no_option_is_left_out", no_option_is_left_out),
+    (
+        "rulesets::no_option_of_ipv6_is_left_out",
+        no_option_of_ipv6_is_left_out,
+    ),
     ("rulesets::bytes_without_words", bytes_without_words),
 ];
 
@@ -22,6 +27,7 @@ pub const NAT_GATEWAY: &str = include_str!("../rulesets/nat-gateway.rules");
 const DOCKER_HOST: &str = include_str!("../rulesets/docker-host.rules");
 const HOST_FIREWALL: &str = include_str!("../rulesets/host-firewall.rules");
 const EVERY_OPTION: &str = include_str!("../rulesets/every-option.rules");
+const EVERY_OPTION_V6: &str = include_str!("../rulesets/every-option-v6.rules");
 
 /// The form for what has no words makes the bytes that the words make.
 fn bytes_without_words() {
@@ -110,6 +116,55 @@ fn no_option_is_left_out() {
                     .any(|name| words.contains(&format!("--{name}").as_str()));
                 let found = found || !is_everywhere(name, Some(option.name));
                 assert!(found, "no {name} --{} in every-option.rules", option.name);
+            }
+        }
+    }
+}
+
+fn every_option_of_ipv6() {
+    let tables = || kernel_tables_of(Family::Ipv6);
+    let their_save = || {
+        let run = program::at("ip6tables-legacy-save", [""; 0]).finish();
+        without_comments(&run.expect_success().stdout)
+    };
+    let (theirs, their_text) = isolated(|| {
+        program::at("ip6tables-legacy-restore", [""; 0])
+            .feed(EVERY_OPTION_V6)
+            .expect_success();
+        (tables(), their_save())
+    });
+    let our_restore = |text: &str| {
+        let words = program::RESTORE.into_iter().chain(["-6"]);
+        ipt_trace(words).feed(text).expect_success();
+    };
+    our_restore(EVERY_OPTION_V6);
+    assert_same(&tables(), &theirs);
+    assert_same_text(&their_save(), &their_text, "ip6tables-legacy-save");
+    let saved = ipt_trace(["save", "-6"]).finish().expect_success().stdout;
+    assert_same_text(&without_comments(&saved), &their_text, "ipt-trace save -6");
+    our_restore(&saved);
+    assert_same(&tables(), &theirs);
+}
+
+/// What IPv6 has in common with IPv4 is in the other ruleset.
+fn no_option_of_ipv6_is_left_out() {
+    let words: Vec<&str> = EVERY_OPTION_V6.split_ascii_whitespace().collect();
+    for role in [Role::Match, Role::Target] {
+        for extension in extension::all(role, Family::Ipv6) {
+            if extension.has_family(Family::Ipv4) {
+                continue;
+            }
+            let name = extension.name;
+            assert!(words.contains(&name), "no {name} in every-option-v6.rules");
+            for option in extension.options {
+                let found = option
+                    .names()
+                    .any(|name| words.contains(&format!("--{name}").as_str()));
+                assert!(
+                    found,
+                    "no {name} --{} in every-option-v6.rules",
+                    option.name
+                );
             }
         }
     }

@@ -42,15 +42,21 @@ pub fn kernel_table_of(family: Family, name: &str) -> KernelTable {
     }
 }
 
-/// All tables of this network namespace, by name.
+/// All IPv4 tables of this network namespace, by name.
 #[track_caller]
 pub fn kernel_tables() -> Vec<(String, KernelTable)> {
-    let mut names = table_names(Family::Ipv4).expect("the list of tables");
+    kernel_tables_of(Family::Ipv4)
+}
+
+/// All tables of this network namespace, by name.
+#[track_caller]
+pub fn kernel_tables_of(family: Family) -> Vec<(String, KernelTable)> {
+    let mut names = table_names(family).expect("the list of tables");
     names.sort();
     names
         .into_iter()
         .map(|name| {
-            let table = kernel_table(&name);
+            let table = kernel_table_of(family, &name);
             (name, table)
         })
         .collect()
