@@ -100,23 +100,11 @@ const fn family(family: &'static [Family], options: &'static [Opt]) -> Extension
 pub(super) static EXTENSIONS: &[Extension] = &[
     family(
         &[Family::Ipv4],
-        &[
-            UPTO,
-            ABOVE,
-            mask(|data, out| print_length::<1>(data, out)),
-            SADDR,
-            DADDR,
-        ],
+        &[UPTO, ABOVE, mask(print_length::<1>), SADDR, DADDR],
     ),
     family(
         &[Family::Ipv6],
-        &[
-            UPTO,
-            ABOVE,
-            mask(|data, out| print_length::<4>(data, out)),
-            SADDR,
-            DADDR,
-        ],
+        &[UPTO, ABOVE, mask(print_length::<4>), SADDR, DADDR],
     ),
 ];
 

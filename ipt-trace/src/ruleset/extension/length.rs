@@ -32,13 +32,9 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
         "" => Ok(default),
         _ => parse_number(word, 0, MAX.max()),
     };
-    let (first, last) = match words[0].split_once(':') {
-        Some((first, last)) => (number(first, 0)?, number(last, MAX.max())?),
-        None => {
-            let number = parse_number(words[0], 0, MAX.max())?;
-            (number, number)
-        }
-    };
+    let (first, last) = words[0].split_once(':').unwrap_or((words[0], words[0]));
+    let open_end = if words[0].contains(':') { MAX.max() } else { 0 };
+    let (first, last) = (number(first, 0)?, number(last, open_end)?);
     MIN.put(data, first);
     MAX.put(data, last);
     Ok(())

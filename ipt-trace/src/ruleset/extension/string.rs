@@ -53,7 +53,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     options: &[
         pattern(
             "string",
-            |word, data| put_pattern(word, data),
+            put_pattern,
             |data, out| write_in_quotes(get_pattern(data), out),
             Shown::If(|data| !needs_hex(get_pattern(data))),
         ),
@@ -82,7 +82,9 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
 }];
 
 fn finish(given: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
-    if given & 0b11 == 0 {
+    /// The first two options.
+    const EITHER: u64 = 0b11;
+    if given & EITHER == 0 {
         return Err("needs --string or --hex-string".to_owned());
     }
     if get_u16(data, FROM) > get_u16(data, TO) {

@@ -105,8 +105,8 @@ fn parse_tos<const VALUE: usize>(
         (None, Some((value, mask))) => (parse_u8(value)?, parse_u8(mask)?),
         (None, None) => {
             let value = parse_u8(word).map_err(|problem| {
-                let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-                format!("{problem} or one of {}", names.join(", "))
+                let known: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
+                format!("{problem} or one of {}", known.join(", "))
             })?;
             (value, u8::MAX)
         }
