@@ -18,8 +18,17 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Fetches the suite's signed lists.
+    /// Fetches the suite's signed lists of packages.
     pub fn fetch(name: &str) -> Result<Self> {
+        Self::fetch_lists(name, "deb")
+    }
+
+    /// Fetches the suite's signed lists of source packages.
+    pub fn fetch_sources(name: &str) -> Result<Self> {
+        Self::fetch_lists(name, "deb-src")
+    }
+
+    fn fetch_lists(name: &str, types: &str) -> Result<Self> {
         for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
             process::find(tool).with_context(|| {
                 format!("{tool} is missing: packages can be had on Debian only")
@@ -29,20 +38,20 @@ impl Suite {
             name: name.to_owned(),
             dir: workspace::cache().join("apt").join(name),
         };
-        suite.configure()?;
+        suite.configure(types)?;
         process::read(suite.apt("apt-get").arg("update"))
             .with_context(|| format!("cannot fetch the package lists of Debian {name}"))?;
         Ok(suite)
     }
 
     /// Writes the configuration by which apt sees this suite and nothing else.
-    fn configure(&self) -> Result<()> {
+    fn configure(&self, types: &str) -> Result<()> {
         for folder in ["sources", "lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(self.dir.join(folder))?;
         }
         fs::write(
             self.dir.join("sources/suite.sources"),
-            source(&mirror()?, &self.name),
+            source(types, &mirror()?, &self.name),
         )?;
         let dir = self.dir.display();
         let configuration = format!(
@@ -107,6 +116,51 @@ APT::Update::Error-Mode "any";
         fs::remove_dir_all(&debs)?;
         Ok(())
     }
+
+    /// Downloads a source package, checked by apt, and unpacks those of its author's files whose names fit a pattern
+    /// of tar's into a folder, without the folder that all of them are in.
+    pub fn unpack_source(
+        &self,
+        package: &str,
+        version: &str,
+        pattern: &str,
+        into: &Path,
+    ) -> Result<()> {
+        let work = self.dir.join("source");
+        workspace::fresh_dir(&work)?;
+        process::read(self.apt("apt-get").current_dir(&work).args([
+            "source",
+            "--download-only",
+            &format!("{package}={version}"),
+        ]))
+        .with_context(|| {
+            format!(
+                "cannot download the source of {package} {version} of Debian {}: where the mirror has another version, \
+                 bring the installed one up to date",
+                self.name
+            )
+        })?;
+        let is_authors = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.contains(".orig.tar.") && !name.ends_with(".asc")
+        };
+        let tarball = fs::read_dir(&work)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(is_authors)
+            .with_context(|| format!("the source of {package} holds no .orig.tar"))?;
+        fs::create_dir_all(into)?;
+        process::read(
+            Command::new("tar")
+                .arg("--extract")
+                .arg("--file")
+                .arg(tarball)
+                .arg("--directory")
+                .arg(into)
+                .args(["--strip-components=1", "--wildcards", pattern]),
+        )?;
+        fs::remove_dir_all(&work)?;
+        Ok(())
+    }
 }
 
 impl Drop for Suite {
@@ -116,7 +170,7 @@ impl Drop for Suite {
 }
 
 /// The one-suite sources file, in deb822 format.
-fn source(mirror: &str, suite: &str) -> String {
+fn source(types: &str, mirror: &str, suite: &str) -> String {
     let keyring = [
         "/usr/share/keyrings/debian-archive-keyring.pgp",
         "/usr/share/keyrings/debian-archive-keyring.gpg",
@@ -125,7 +179,7 @@ fn source(mirror: &str, suite: &str) -> String {
     .find(|path| Path::new(path).exists());
     // Without Debian's keyring apt falls back to the keys that the machine trusts anyway.
     let signed_by = keyring.map_or_else(String::new, |path| format!("Signed-By: {path}\n"));
-    format!("Types: deb\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n{signed_by}")
+    format!("Types: {types}\nURIs: {mirror}\nSuites: {suite}\nComponents: main\n{signed_by}")
 }
 
 /// The mirror that the machine takes its own suite from.

@@ -2,6 +2,7 @@
 
 mod build;
 mod cleanup;
+mod conformance;
 mod debian;
 mod demo;
 mod initramfs;
@@ -48,6 +49,8 @@ enum Task {
     Demo(demo::Options),
     /// Check format and lints, and run all tests: here, in namespaces, and on every kernel
     Test(test::Options),
+    /// Compare every rule of iptables' own test files, or random ones, with what iptables-legacy makes of it
+    Conformance(conformance::Options),
     /// Run a command, or the VM tests, on kernels in virtual machines
     Vm(vm::Options),
 }
@@ -74,6 +77,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         }
         Task::Demo(options) => return demo::perform(&options),
         Task::Test(options) => return test::perform(&options),
+        Task::Conformance(options) => return conformance::perform(&options),
         Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)

@@ -44,6 +44,15 @@ pub struct Restore {
     /// Take over the packet and byte counters of the file
     #[arg(short, long)]
     pub counters: bool,
+    /// Change the tables by what the file says, instead of replacing them by it
+    #[arg(short, long)]
+    pub noflush: bool,
+    /// Check everything and lay it out, and change nothing
+    #[arg(short, long)]
+    pub test: bool,
+    /// Restore this table of the file only
+    #[arg(short = 'T', long)]
+    pub table: Option<String>,
     /// Wait for the xtables lock: so many seconds, or as long as it takes
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "forever")]
     pub wait: Option<String>,

@@ -15,10 +15,15 @@ use crate::restore::{Config, Outcome, Progress as _, Restore};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
+    // A test replaces nothing, so there is nothing to measure.
+    let measured = !silent && !command.test;
     let config = Config {
         input: command.file,
         family: args::family(command.ipv6),
         counters: command.counters,
+        noflush: command.noflush,
+        test: command.test,
+        table: command.table,
         wait: parse_wait(command.wait.as_deref())?,
     };
     if command.verbose {
@@ -27,14 +32,18 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     let mut progress = Progress::new(command.quiet);
     let restore = Restore::read(config, &mut progress)?;
     // Nobody would see what they measure, and they cost time.
-    let request = if silent {
-        Request::None
-    } else {
+    let request = if measured {
         request(command.probes)
+    } else {
+        Request::None
     };
     let (outcome, recording) = traced(restore, request, command.verbose, &mut progress)?;
     drop(progress);
-    if silent {
+    if !measured {
+        if command.test && !silent {
+            let done = format!("{}: good; nothing was changed\n", outcome.input);
+            return write(done.as_bytes()).map_err(|error| Failure::output(&error));
+        }
         return Ok(());
     }
     let report = Report::of_restore(&outcome, recording.as_ref(), &Machine::this());
@@ -106,8 +115,12 @@ fn print(report: &Report, format: Format) -> io::Result<()> {
             text::report(report, &style)
         }
     };
-    let mut out = stdout.lock();
-    out.write_all(&bytes)?;
+    write(&bytes)
+}
+
+fn write(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
     out.flush()
 }
 

@@ -31,7 +31,12 @@ pub fn run(command: &Save) -> Result<(), Failure> {
     }
     let kernel = Tables::open(family).map_err(SaveError::from)?;
     for name in names {
-        save_table(&kernel, &name, command.counters, &mut out)?;
+        for what in save_table(&kernel, &name, command.counters, &mut out)? {
+            anstream::eprintln!(
+                "ipt-trace: table {name}: {what} has no words here; it is written in hexadecimal, \
+                 which ipt-trace alone can restore"
+            );
+        }
     }
     out.flush().map_err(|error| Failure::output(&error))
 }

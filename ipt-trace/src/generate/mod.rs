@@ -128,10 +128,7 @@ mod tests {
     fn rules(shape: Shape, count: u32) -> usize {
         let mut text = Vec::new();
         generate(shape, count, &mut text).unwrap();
-        let options = Options {
-            family: Family::Ipv4,
-            counters: false,
-        };
+        let options = Options::replacing(Family::Ipv4);
         let tables = parse(&text, options).unwrap();
         check(&tables[0]).unwrap();
         tables[0].rule_count()

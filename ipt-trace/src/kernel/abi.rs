@@ -105,6 +105,15 @@ impl Counters {
         self.packets == 0 && self.bytes == 0
     }
 
+    /// The difference, wrapping like the kernel's sum.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_sub(other.packets),
+            bytes: self.bytes.wrapping_sub(other.bytes),
+        }
+    }
+
     /// The sum, wrapping like the kernel's.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {

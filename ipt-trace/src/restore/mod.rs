@@ -9,17 +9,19 @@ mod outcome;
 mod table;
 
 use std::collections::HashSet;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::kernel::clock::{Span, monotonic_ns};
 use crate::kernel::lock::{Holder, Wait, XtablesLock};
 use crate::kernel::{Family, Tables};
-use crate::ruleset::{self, Table};
+use crate::ruleset::{self, ReadError, Table};
 
 pub use error::RestoreError;
 pub use outcome::{Outcome, Step, TableOutcome};
-use table::Prepared;
+use table::{Changes, Prepared};
 
 /// What to restore, and how.
 #[derive(Clone, Debug)]
@@ -30,6 +32,12 @@ pub struct Config {
     pub family: Family,
     /// Whether the counters of the input are taken over.
     pub counters: bool,
+    /// Whether the input changes the tables instead of replacing them (`--noflush`).
+    pub noflush: bool,
+    /// Whether to stop before the first swap (`--test`).
+    pub test: bool,
+    /// The only table of the input that is restored.
+    pub table: Option<String>,
     /// How long to wait for the lock.
     pub wait: Wait,
 }
@@ -49,7 +57,25 @@ pub struct Restore {
     input: String,
     start_ns: u64,
     parse: Span,
-    tables: Vec<Table>,
+    content: Content,
+}
+
+/// What was read.
+#[derive(Debug)]
+enum Content {
+    /// Tables that replace what there is.
+    Tables(Vec<Table>),
+    /// Text that can only be understood beside what there is.
+    Changes(Changes),
+}
+
+impl Content {
+    fn table_names(&self) -> Vec<String> {
+        match self {
+            Self::Tables(tables) => tables.iter().map(|table| table.name.clone()).collect(),
+            Self::Changes(changes) => changes.tables.clone(),
+        }
+    }
 }
 
 impl Restore {
@@ -58,13 +84,13 @@ impl Restore {
         let start_ns = monotonic_ns();
         let input = input_name(config.input.as_deref());
         progress.step(&format!("reading {input}"));
-        let (tables, parse) = Span::around(|| read_tables(&config, &input));
+        let (content, parse) = Span::around(|| read_content(&config, &input));
         Ok(Self {
             config,
             input,
             start_ns,
             parse,
-            tables: tables?,
+            content: content?,
         })
     }
 
@@ -72,10 +98,8 @@ impl Restore {
     /// namespace, by asking for their sizes.
     pub fn touch(&self) -> Result<(), RestoreError> {
         let kernel = Tables::open(self.config.family).map_err(RestoreError::nothing_done)?;
-        for table in &self.tables {
-            kernel
-                .info(&table.name)
-                .map_err(RestoreError::nothing_done)?;
+        for table in self.content.table_names() {
+            kernel.info(&table).map_err(RestoreError::nothing_done)?;
         }
         Ok(())
     }
@@ -90,27 +114,12 @@ impl Restore {
             })
         });
         let lock = lock?;
-        let mut prepared = Vec::with_capacity(self.tables.len());
-        for table in self.tables {
-            progress.step(&format!("laying out table {}", table.name));
-            prepared.push(Prepared::new(table, &kernel)?);
-        }
-        let mut tables: Vec<TableOutcome> = Vec::with_capacity(prepared.len());
-        let mut swapped = HashSet::new();
-        for mut table in prepared {
-            let name = table.name().to_owned();
-            progress.step(&format!("replacing table {name}"));
-            let result = if swapped.insert(name) {
-                table.swap(&kernel)
-            } else {
-                // It stands twice in the input: what was known of it is no longer so.
-                table.refresh(&kernel).and_then(|()| table.swap(&kernel))
-            };
-            match result {
-                Ok(()) => tables.push(table.outcome()),
-                Err(error) => return Err(error.after(&tables)),
-            }
-        }
+        let prepared = prepare(self.content, &kernel, progress)?;
+        let tables = if self.config.test {
+            Vec::new()
+        } else {
+            swap(prepared, &kernel, progress)?
+        };
         drop(lock);
         let end_ns = monotonic_ns();
         Ok(Outcome {
@@ -137,31 +146,79 @@ fn input_name(path: Option<&Path>) -> String {
     }
 }
 
-fn read_tables(config: &Config, input: &str) -> Result<Vec<Table>, RestoreError> {
+/// Lays out every table.
+fn prepare(
+    content: Content,
+    kernel: &Tables,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Prepared>, RestoreError> {
+    let mut prepared = Vec::new();
+    match content {
+        Content::Tables(tables) => {
+            for table in tables {
+                progress.step(&format!("laying out table {}", table.name));
+                prepared.push(Prepared::replacing(table, kernel)?);
+            }
+        }
+        Content::Changes(changes) => {
+            let changes = Rc::new(changes);
+            for name in &changes.tables {
+                progress.step(&format!("laying out table {name}"));
+                prepared.push(Prepared::changing(&changes, name, kernel)?);
+            }
+        }
+    }
+    Ok(prepared)
+}
+
+/// Swaps one table after another.
+fn swap(
+    prepared: Vec<Prepared>,
+    kernel: &Tables,
+    progress: &mut dyn Progress,
+) -> Result<Vec<TableOutcome>, RestoreError> {
+    let mut tables: Vec<TableOutcome> = Vec::with_capacity(prepared.len());
+    let mut swapped = HashSet::new();
+    for mut table in prepared {
+        let name = table.name().to_owned();
+        progress.step(&format!("replacing table {name}"));
+        let result = if swapped.insert(name) {
+            table.swap(kernel)
+        } else {
+            // It stands twice in the input: what was known of it is no longer so.
+            table.refresh(kernel).and_then(|()| table.swap(kernel))
+        };
+        match result {
+            Ok(()) => tables.push(table.outcome()),
+            Err(error) => return Err(error.after(&tables)),
+        }
+    }
+    Ok(tables)
+}
+
+fn read_content(config: &Config, input: &str) -> Result<Content, RestoreError> {
     let unreadable = |error| RestoreError::Unreadable {
         input: input.to_owned(),
         error,
     };
-    let text = match &config.input {
-        Some(path) if path.as_os_str() != "-" => std::fs::read(path).map_err(unreadable)?,
-        _ => {
-            let mut text = Vec::new();
-            std::io::stdin()
-                .lock()
-                .read_to_end(&mut text)
-                .map_err(unreadable)?;
-            text
-        }
+    let (mut reader, size) = open(config).map_err(unreadable)?;
+    if config.noflush {
+        return read_changes(config, input, &mut reader);
+    }
+    let options = ruleset::Options {
+        counters: config.counters,
+        only: config.table.as_deref(),
+        ..ruleset::Options::replacing(config.family)
     };
     let wrong = |error| RestoreError::Rule {
         input: input.to_owned(),
         error,
     };
-    let options = ruleset::Options {
-        family: config.family,
-        counters: config.counters,
-    };
-    let tables = ruleset::parse(&text, options).map_err(wrong)?;
+    let tables =
+        ruleset::parse_stream(&mut reader, size, options).map_err(|error| match error {
+            ReadError::Unreadable(error) => unreadable(error),
+            ReadError::Rule(error) => wrong(error),
+        })?;
     if tables.is_empty() {
         return Err(RestoreError::Empty {
             input: input.to_owned(),
@@ -170,5 +227,48 @@ fn read_tables(config: &Config, input: &str) -> Result<Vec<Table>, RestoreError>
     for table in &tables {
         ruleset::check(table).map_err(wrong)?;
     }
-    Ok(tables)
+    Ok(Content::Tables(tables))
+}
+
+/// The input, and about how many bytes it has, 0 if that is not known.
+fn open(config: &Config) -> io::Result<(BufReader<Box<dyn io::Read>>, usize)> {
+    /// Bytes of the input that are in memory at a time.
+    const CHUNK: usize = 256 << 10;
+    let (input, size): (Box<dyn io::Read>, _) = match &config.input {
+        Some(path) if path.as_os_str() != "-" => {
+            let file = File::open(path)?;
+            let size = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            (Box::new(file), size)
+        }
+        _ => (Box::new(io::stdin()), 0),
+    };
+    Ok((BufReader::with_capacity(CHUNK, input), size))
+}
+
+fn read_changes(
+    config: &Config,
+    input: &str,
+    reader: &mut dyn io::Read,
+) -> Result<Content, RestoreError> {
+    let mut text = Vec::new();
+    reader
+        .read_to_end(&mut text)
+        .map_err(|error| RestoreError::Unreadable {
+            input: input.to_owned(),
+            error,
+        })?;
+    let mut tables = ruleset::table_names(&text);
+    tables.retain(|name| config.table.as_ref().is_none_or(|only| only == name));
+    if tables.is_empty() {
+        return Err(RestoreError::Empty {
+            input: input.to_owned(),
+        });
+    }
+    Ok(Content::Changes(Changes {
+        input: input.to_owned(),
+        text,
+        family: config.family,
+        counters: config.counters,
+        tables,
+    }))
 }

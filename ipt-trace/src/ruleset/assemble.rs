@@ -1,6 +1,6 @@
 //! A table to the message of SET_REPLACE: its chains laid one after another, jumps patched.
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::table::{Chain, Jump, Table};
 use crate::kernel::Family;
@@ -8,7 +8,7 @@ use crate::kernel::abi::{
     Counters, ERROR_TARGET, EXTENSION_HEADER, EXTENSION_NAME, GetInfo, HOOKS, Replace,
     STANDARD_TARGET, verdict,
 };
-use crate::kernel::memory::large_buffer;
+use crate::kernel::memory::zeros;
 use crate::kernel::sockopt::table_name;
 
 /// The policy of a built-in chain that the file leaves as it is.
@@ -18,6 +18,8 @@ pub struct KeptPolicy {
     pub verdict: i32,
     /// Index of its entry in the old table, whose counters go on.
     pub index: usize,
+    /// What it had counted when the old table was read.
+    pub counters: Counters,
 }
 
 /// A table ready to be sent.
@@ -31,8 +33,19 @@ pub struct Blob {
     pub rules: u32,
     /// Counters to begin with, by entry; empty if all are zero.
     counters: Vec<(usize, Counters)>,
-    /// Old entries whose counters go on: new index, old index.
-    kept: Vec<(usize, usize)>,
+    /// Entries whose counters go on.
+    kept: Vec<KeptCounters>,
+}
+
+/// An entry that the old table had too.
+#[derive(Clone, Copy, Debug)]
+struct KeptCounters {
+    /// Its index in the new table.
+    index: usize,
+    /// Its index in the old one.
+    origin: usize,
+    /// What it had counted by the time it was read, if that is to be forgotten, else zero.
+    forget: Counters,
 }
 
 impl Blob {
@@ -44,10 +57,10 @@ impl Blob {
     /// What SET_ADD_COUNTERS must add after the swap, which gave back the old entries' counters:
     /// one for each entry, or nothing if all would be zero.
     pub fn additions(&self, old: &[Counters]) -> Option<Vec<Counters>> {
-        let kept = self
-            .kept
-            .iter()
-            .filter_map(|(new, from)| Some((*new, *old.get(*from)?)));
+        let kept = self.kept.iter().filter_map(|kept| {
+            let counters = old.get(kept.origin)?.minus(kept.forget);
+            Some((kept.index, counters))
+        });
         let mut additions = Vec::new();
         for (index, counters) in self.counters.iter().copied().chain(kept) {
             if !counters.is_zero() {
@@ -112,7 +125,8 @@ pub fn assemble(
     let size = u32::try_from(plan.size).map_err(|_| too_large())?;
     let mut writer = Writer {
         family: table.family,
-        message: large_buffer(size_of::<Replace>() + plan.size),
+        message: zeros(size_of::<Replace>() + plan.size),
+        end: size_of::<Replace>(),
         index: 0,
         counters: Vec::new(),
         kept: Vec::new(),
@@ -127,7 +141,6 @@ pub fn assemble(
         num_counters: info.num_entries,
         counters: 0,
     };
-    writer.message.extend_from_slice(head.as_bytes());
     for id in &plan.order {
         let chain = &table.chains[*id as usize];
         if let Some(hook) = chain.hook {
@@ -188,37 +201,58 @@ impl Plan {
 
 struct Writer {
     family: Family,
+    /// Zero behind `end`.
     message: Vec<u8>,
+    end: usize,
     index: usize,
     counters: Vec<(usize, Counters)>,
-    kept: Vec<(usize, usize)>,
+    kept: Vec<KeptCounters>,
 }
 
 impl Writer {
     /// Offset of the next entry.
     fn offset(&self) -> u32 {
-        u32::try_from(self.message.len() - size_of::<Replace>()).unwrap_or(u32::MAX)
+        u32::try_from(self.end - size_of::<Replace>()).unwrap_or(u32::MAX)
     }
 
     fn rules(&mut self, table: &Table, chain: &Chain, plan: &Plan) {
-        for (rule, entry) in table.rules(chain) {
-            let counters = entry.counters();
-            if !counters.is_zero() {
+        for (id, rule) in table.rules(chain) {
+            let start = self.end;
+            self.end += table.entries.size(rule.at);
+            let entry = &mut self.message[start..self.end];
+            table.entries.write(rule.at, entry);
+            let counters = counters_of(self.family, entry);
+            if let Some(origin) = table.origin(id) {
+                self.kept.push(KeptCounters {
+                    index: self.index,
+                    origin: origin.index as usize,
+                    forget: if origin.zeroed {
+                        counters
+                    } else {
+                        Counters::default()
+                    },
+                });
+            } else if !counters.is_zero() {
                 self.counters.push((self.index, counters));
             }
-            let start = self.message.len();
-            self.message.extend_from_slice(entry.bytes());
-            let target = match rule.jump {
-                Jump::Target => None,
+            let target = match rule.jump() {
+                Jump::Target | Jump::End => None,
                 Jump::Next => i32::try_from(self.offset()).ok(),
                 Jump::Chain(callee) => Some(plan.first_rule[callee as usize]),
             };
             if let Some(target) = target {
-                let at = start + entry.verdict_at();
-                self.message[at..at + 4].copy_from_slice(&target.to_ne_bytes());
+                self.patch_verdict(start, target);
             }
             self.index += 1;
         }
+    }
+
+    /// Sets the verdict of the standard target of the entry that begins at `start`.
+    fn patch_verdict(&mut self, start: usize, verdict: i32) {
+        let at = start + self.family.layout().target_offset;
+        let target = u16::from_ne_bytes([self.message[at], self.message[at + 1]]);
+        let at = start + usize::from(target) + EXTENSION_HEADER;
+        self.message[at..at + 4].copy_from_slice(&verdict.to_ne_bytes());
     }
 
     fn policy(
@@ -235,7 +269,15 @@ impl Writer {
                 verdict
             }
             (None, Some(kept)) => {
-                self.kept.push((self.index, kept.index));
+                self.kept.push(KeptCounters {
+                    index: self.index,
+                    origin: kept.index,
+                    forget: if chain.zeroed {
+                        kept.counters
+                    } else {
+                        Counters::default()
+                    },
+                });
                 kept.verdict
             }
             (None, None) => {
@@ -264,9 +306,9 @@ impl Writer {
     /// An entry without selectors or matches; returns where its target begins.
     fn bare_entry(&mut self, target_size: usize, target_name: &[u8]) -> usize {
         let layout = self.family.layout();
-        let start = self.message.len();
+        let start = self.end;
         let target = start + layout.size;
-        self.message.resize(target + target_size, 0);
+        self.end = target + target_size;
         let small = |size: usize| u16::try_from(size).unwrap_or(u16::MAX).to_ne_bytes();
         let mut put = |at: usize, bytes: &[u8]| {
             self.message[at..at + bytes.len()].copy_from_slice(bytes);
@@ -284,4 +326,11 @@ impl Writer {
         self.index += 1;
         target
     }
+}
+
+/// The counters in an entry's head.
+fn counters_of(family: Family, entry: &[u8]) -> Counters {
+    let at = family.layout().counters;
+    let head = entry.get(at..).unwrap_or_default();
+    Counters::read_from_prefix(head).map_or_else(|_| Counters::default(), |(counters, _)| counters)
 }

@@ -16,8 +16,8 @@ fn assert_complaints(name: &str, table: &str, lines: &[&str]) {
 
 fn complaint(text: &str) -> String {
     let options = Options {
-        family: Family::Ipv4,
         counters: true,
+        ..Options::replacing(Family::Ipv4)
     };
     let checked =
         parse(text.as_bytes(), options).and_then(|tables| tables.iter().try_for_each(check));
@@ -119,7 +119,7 @@ fn about_matches() {
         "filter",
         &[
             "-A INPUT -m tpc",
-            "-A INPUT -m hashlimit",
+            "-A INPUT -m geoip",
             "-A INPUT -m tcp --dport 80",
             "-A INPUT -p tcp --dport 65536",
             "-A INPUT -p tcp --dport 0xx",

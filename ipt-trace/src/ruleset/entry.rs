@@ -162,6 +162,20 @@ impl<'a> EntryRef<'a> {
         (target.name == b"ERROR").then(|| until_zero(target.data))
     }
 
+    /// Whether it says the same as another: all but counters, and but the offsets of jumps.
+    pub fn says(&self, other: &Self) -> bool {
+        let layout = self.layout;
+        let selector = |entry: &Self| &entry.bytes[..layout.selector];
+        let same_target = match (self.verdict(), other.verdict()) {
+            // Both jump; where to is not in their bytes yet.
+            (Some(0..), Some(0..)) => true,
+            _ => self.bytes[self.target..] == other.bytes[other.target..],
+        };
+        selector(self) == selector(other)
+            && self.bytes[layout.size..self.target] == other.bytes[layout.size..other.target]
+            && same_target
+    }
+
     /// Whether every packet matches it: the kernel's `unconditional`.
     pub fn is_unconditional(&self) -> bool {
         self.target == self.layout.size

@@ -12,8 +12,8 @@ struct Reach {
     jumps: Vec<(ChainId, u32)>,
     /// Where each chain's jumps begin in `jumps`, and one more for the end.
     start: Vec<usize>,
-    /// The last line that is reached in each chain.
-    last_line: Vec<u32>,
+    /// By rule: its chain, if it is reached there. Empty where nobody will ask.
+    chain_of: Vec<Option<ChainId>>,
 }
 
 impl Reach {
@@ -21,22 +21,24 @@ impl Reach {
         let mut reach = Self {
             jumps: Vec::new(),
             start: vec![0],
-            last_line: Vec::new(),
+            chain_of: if table.hook_limits.is_empty() {
+                Vec::new()
+            } else {
+                vec![None; table.rules.len()]
+            },
         };
-        for chain in &table.chains {
-            let mut last_line = u32::MAX;
-            for (rule, entry) in table.rules(chain) {
-                if let Jump::Chain(callee) = rule.jump {
-                    reach.jumps.push((callee, rule.line));
+        for (id, chain) in (0..).zip(&table.chains) {
+            for (rule_id, rule) in table.rules(chain) {
+                if let Some(place) = reach.chain_of.get_mut(rule_id as usize) {
+                    *place = Some(id);
                 }
-                let ends = rule.jump == Jump::Target && entry.verdict().is_some();
-                if ends && entry.is_unconditional() {
-                    last_line = rule.line;
-                    break;
+                match rule.jump() {
+                    Jump::Chain(callee) => reach.jumps.push((callee, rule.line)),
+                    Jump::End => break,
+                    Jump::Target | Jump::Next => {}
                 }
             }
             reach.start.push(reach.jumps.len());
-            reach.last_line.push(last_line);
         }
         reach
     }
@@ -123,9 +125,13 @@ fn check_places(table: &Table, reach: &Reach, hooks_of: &[u32]) -> Result<(), Ru
         names.join(" and ")
     };
     for limit in &table.hook_limits {
-        let chain = limit.chain as usize;
+        // A rule that was removed, or that no packet reaches, may be anything.
+        let Some(chain) = reach.chain_of[limit.rule as usize] else {
+            continue;
+        };
+        let chain = chain as usize;
         let wrong = hooks_of[chain] & !limit.hooks;
-        if wrong != 0 && limit.line <= reach.last_line[chain] {
+        if wrong != 0 {
             return Err(RuleError {
                 line: limit.line,
                 message: format!(

@@ -8,23 +8,25 @@ mod address;
 mod assemble;
 #[cfg(test)]
 mod complaints;
+mod edit;
 pub mod entry;
 mod error;
 pub mod extension;
 mod graph;
 mod numbers;
-mod option;
 mod parse;
 pub mod print;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+pub mod raw;
 mod rule;
 pub mod snapshot;
+mod sparse;
 mod table;
 mod words;
 
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
 pub use error::RuleError;
 pub use graph::check;
-pub use parse::{Options, parse};
+pub use parse::{Options, ReadError, parse, parse_stream, table_names};
 pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most};

@@ -1,8 +1,12 @@
 //! A restore file to its tables.
 
+use std::borrow::Cow;
+use std::io::{self, BufRead};
+
 use super::error::{RuleError, show, suggestion};
 use super::numbers::parse_decimal;
 use super::rule::Draft;
+use super::snapshot::Snapshot;
 use super::table::{TABLES, Table, parse_verdict};
 use super::words;
 use crate::kernel::Family;
@@ -10,62 +14,164 @@ use crate::kernel::abi::{Counters, verdict};
 
 /// How a file is to be read.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
     /// Which family its tables are of.
     pub family: Family,
     /// Whether `[packets:bytes]` are taken over (`-c`).
     pub counters: bool,
+    /// The only table that is read (`-T`); the others' lines are passed over.
+    pub only: Option<&'a str>,
+    /// What the kernel has of that table, for the file to change rather than to replace (`-n`).
+    pub keep: Option<&'a Snapshot>,
 }
 
-/// About how many bytes of entries a byte of text makes.
-const BYTES_PER_BYTE: usize = 3;
+impl Options<'_> {
+    /// All tables of a family, to be replaced.
+    pub const fn replacing(family: Family) -> Self {
+        Self {
+            family,
+            counters: false,
+            only: None,
+            keep: None,
+        }
+    }
+}
+
+/// The tables that a file names, in the order of their first lines.
+pub fn table_names(input: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in input.split(|byte| *byte == b'\n') {
+        if let Some(rest) = line.strip_prefix(b"*") {
+            let name = show(first_word(rest.trim_ascii_end()));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
 
 /// Reads a whole file. The tables come in the order of their `COMMIT`s; one that stands twice
 /// comes twice.
-pub fn parse(input: &[u8], options: Options) -> Result<Vec<Table>, RuleError> {
-    let mut parser = Parser {
-        options,
-        done: Vec::new(),
-        table: None,
-        draft: Draft::new(options.family),
-        words: Vec::new(),
-        left: input.len(),
-    };
-    let mut line = 0;
+pub fn parse(input: &[u8], options: Options<'_>) -> Result<Vec<Table>, RuleError> {
+    let mut parser = Parser::new(options, input.len());
+    let mut words = Vec::new();
     let ends = memchr::memchr_iter(b'\n', input).chain([input.len()]);
     let mut start = 0;
     for end in ends {
-        let text = &input[start..end];
-        parser.left = input.len() - start;
+        parser.next_line(&input[start..end], &mut words)?;
         start = end + 1;
-        line += 1;
-        parser
-            .line(text.trim_ascii_end(), line)
-            .map_err(|message| RuleError { line, message })?;
     }
-    parser
-        .finish()
-        .map_err(|message| RuleError { line, message })
+    parser.finish()
 }
 
-struct Parser<'a> {
-    options: Options,
+/// Why an input was not read to its end.
+#[derive(Debug)]
+pub enum ReadError {
+    /// It could not be read.
+    Unreadable(io::Error),
+    /// It has a mistake.
+    Rule(RuleError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<RuleError> for ReadError {
+    fn from(error: RuleError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+/// The same for an input that is read as it comes, of about `expected` bytes: only a line that
+/// lies across two reads is ever copied.
+pub fn parse_stream(
+    input: &mut dyn BufRead,
+    expected: usize,
+    options: Options<'_>,
+) -> Result<Vec<Table>, ReadError> {
+    let mut parser = Parser::new(options, expected);
+    let mut cut_off = Vec::new();
+    loop {
+        let chunk = input.fill_buf()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let mut words = Vec::new();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let text = &chunk[start..end];
+            start = end + 1;
+            if cut_off.is_empty() {
+                parser.next_line(text, &mut words)?;
+            } else {
+                cut_off.extend_from_slice(text);
+                parser.next_line(&cut_off, &mut Vec::new())?;
+                cut_off.clear();
+            }
+        }
+        cut_off.extend_from_slice(&chunk[start..]);
+        let length = chunk.len();
+        input.consume(length);
+    }
+    parser.next_line(&cut_off, &mut Vec::new())?;
+    parser.finish().map_err(ReadError::Rule)
+}
+
+struct Parser<'o> {
+    options: Options<'o>,
     done: Vec<Table>,
     table: Option<Table>,
     draft: Draft,
-    words: Vec<std::borrow::Cow<'a, [u8]>>,
-    /// Bytes of the input from this line on.
+    /// Number of the line that is being read.
+    line: u32,
+    /// About how many bytes of the input are left.
     left: usize,
+    /// Whether these lines are of a table that is not wanted.
+    passed_over: bool,
 }
 
-impl<'a> Parser<'a> {
-    fn line(&mut self, text: &'a [u8], line: u32) -> Result<(), String> {
+impl<'o> Parser<'o> {
+    const fn new(options: Options<'o>, expected: usize) -> Self {
+        Self {
+            options,
+            done: Vec::new(),
+            table: None,
+            draft: Draft::new(options.family),
+            line: 0,
+            left: expected,
+            passed_over: false,
+        }
+    }
+
+    /// Reads a line; `words` is room that is used again.
+    fn next_line<'a>(
+        &mut self,
+        text: &'a [u8],
+        words: &mut Vec<Cow<'a, [u8]>>,
+    ) -> Result<(), RuleError> {
+        self.line += 1;
+        self.left = self.left.saturating_sub(text.len());
+        let line = self.line;
+        self.read(text.trim_ascii_end(), words)
+            .map_err(|message| RuleError { line, message })
+    }
+
+    fn read<'a>(&mut self, text: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), String> {
+        let line = self.line;
         if memchr::memchr(0, text).is_some() {
             return Err("a zero byte has no place in text".to_owned());
         }
+        if self.passed_over {
+            self.passed_over = text != b"COMMIT";
+            return Ok(());
+        }
         match (text.first(), &mut self.table) {
             (None | Some(b'#'), _) => Ok(()),
-            (Some(b'*'), None) => self.begin(&text[1..], line),
+            (Some(b'*'), None) => self.begin(&text[1..]),
             (Some(b'*'), Some(table)) => Err(format!(
                 "table {} of line {} has no COMMIT before this line",
                 table.name, table.line
@@ -74,7 +180,7 @@ impl<'a> Parser<'a> {
                 "\"{}\" stands outside a table; a table begins with a line like \"*filter\"",
                 show(first_word(text))
             )),
-            (Some(b':'), Some(table)) => chain_line(table, &text[1..], self.options.counters),
+            (Some(b':'), Some(table)) => chain_line(table, &text[1..], self.options),
             (_, Some(_)) if text == b"COMMIT" => {
                 self.done.extend(self.table.take());
                 Ok(())
@@ -82,15 +188,28 @@ impl<'a> Parser<'a> {
             (_, Some(table)) => {
                 let (counters, rule) = rule_counters(text)?;
                 let counters = counters.filter(|_| self.options.counters);
-                words::split(rule, &mut self.words)?;
-                self.draft.rule(table, &self.words, counters, line)
+                words::split(rule, words)?;
+                self.draft.rule(table, words, counters, line)
             }
         }
     }
 
-    fn begin(&mut self, text: &[u8], line: u32) -> Result<(), String> {
+    fn begin(&mut self, text: &[u8]) -> Result<(), String> {
+        let line = self.line;
         let name = show(first_word(text));
-        let table = Table::new(self.options.family, &name, line, self.left * BYTES_PER_BYTE);
+        if self.options.only.is_some_and(|only| only != name) {
+            self.passed_over = true;
+            return Ok(());
+        }
+        let expected = self.left;
+        let table = match self.options.keep {
+            // A table that stands twice goes on from where it was.
+            Some(kept) => self
+                .done
+                .pop()
+                .or_else(|| Table::keeping(kept, &name, line, expected)),
+            None => Table::new(self.options.family, &name, line, expected),
+        };
         if table.is_none() {
             let names = TABLES.iter().map(|(known, _)| *known);
             let hint = suggestion(&name, names.clone());
@@ -104,12 +223,15 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<Table>, String> {
+    fn finish(self) -> Result<Vec<Table>, RuleError> {
         if let Some(table) = self.table {
-            return Err(format!(
-                "the file ends before COMMIT of table {} (line {}): it seems to be cut off",
-                table.name, table.line
-            ));
+            return Err(RuleError {
+                line: self.line,
+                message: format!(
+                    "the file ends before COMMIT of table {} (line {}): it seems to be cut off",
+                    table.name, table.line
+                ),
+            });
         }
         Ok(self.done)
     }
@@ -122,7 +244,7 @@ fn first_word(text: &[u8]) -> &[u8] {
 }
 
 /// `CHAIN POLICY [packets:bytes]`.
-fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(), String> {
+fn chain_line(table: &mut Table, text: &[u8], options: Options<'_>) -> Result<(), String> {
     let mut fields = text
         .split(|byte| words::is_blank(*byte))
         .filter(|field| !field.is_empty());
@@ -133,11 +255,16 @@ fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(),
             show(name)
         )
     })?;
-    let built_in = table
-        .find(name)
-        .filter(|id| table.chains[*id as usize].hook.is_some());
+    let found = table.find(name);
+    let built_in = found.filter(|id| table.chains[*id as usize].hook.is_some());
     let Some(chain) = built_in else {
-        table.create_chain(name)?;
+        match found {
+            // A chain that the kernel has already begins anew.
+            Some(id) if options.keep.is_some() => table.flush(id),
+            _ => {
+                table.create_chain(name)?;
+            }
+        }
         if policy != b"-" {
             return Err(format!(
                 "chain {} is not built into table {}, so it has no policy: write \"-\"",
@@ -161,7 +288,7 @@ fn chain_line(table: &mut Table, text: &[u8], take_counters: bool) -> Result<(),
             show(name)
         ));
     }
-    if take_counters {
+    if options.counters {
         let counters = fields.next().and_then(parse_counters);
         chain.counters = counters.ok_or_else(|| {
             format!(

@@ -1,5 +1,6 @@
 //! A table to the text of iptables-save.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use super::address::{write_address, write_mask};
@@ -7,6 +8,7 @@ use super::entry::{EntryRef, ExtensionRef};
 use super::extension::value::until_zero;
 use super::extension::{self, Role};
 use super::numbers::protocol_name;
+use super::raw;
 use super::snapshot::Snapshot;
 use super::table::verdict_name;
 use crate::kernel::abi::{Counters, FRAGMENT_FLAG, INTERFACE, inverse};
@@ -23,13 +25,18 @@ pub struct PrintError {
     pub problem: String,
 }
 
+/// Matches and targets without words of their own, each once, like `match foo of revision 3`. They
+/// are written in the form of [`raw`](super::raw), which a restore takes back exactly.
+pub type Wordless = BTreeSet<String>;
+
 /// Writes a table, from `*name` to `COMMIT`.
 pub fn print_table(
     name: &str,
     snapshot: &Snapshot,
     with_counters: bool,
     out: &mut Vec<u8>,
-) -> Result<(), PrintError> {
+) -> Result<Wordless, PrintError> {
+    let mut wordless = Wordless::new();
     // Writing to a Vec cannot fail.
     let _ = writeln!(out, "*{name}");
     for chain in &snapshot.chains {
@@ -52,7 +59,7 @@ pub fn print_table(
             }
             out.extend_from_slice(b"-A ");
             out.extend_from_slice(&chain.name);
-            print_rule(snapshot, at, entry, out).map_err(|problem| PrintError {
+            print_rule(snapshot, at, entry, &mut wordless, out).map_err(|problem| PrintError {
                 chain: super::error::show(&chain.name),
                 rule: number + 1,
                 problem,
@@ -61,7 +68,7 @@ pub fn print_table(
         }
     }
     out.extend_from_slice(b"COMMIT\n");
-    Ok(())
+    Ok(wordless)
 }
 
 /// Writes a rule's options, each with a space before it.
@@ -69,15 +76,17 @@ pub fn print_rule(
     snapshot: &Snapshot,
     at: usize,
     entry: EntryRef<'_>,
+    wordless: &mut Wordless,
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     print_selectors(entry, out);
     for found in entry.matches() {
-        print_extension(snapshot, Role::Match, found, out)?;
+        print_extension(snapshot, Role::Match, found, wordless, out);
     }
     let target = entry.target();
     if !target.name.is_empty() {
-        return print_extension(snapshot, Role::Target, target, out);
+        print_extension(snapshot, Role::Target, target, wordless, out);
+        return Ok(());
     }
     let verdict = entry.verdict().ok_or("its target is not a verdict")?;
     let goto = entry.byte(entry.layout().flags) & entry.layout().goto_flag != 0;
@@ -157,28 +166,35 @@ fn print_extension(
     snapshot: &Snapshot,
     role: Role,
     found: ExtensionRef<'_>,
+    wordless: &mut Wordless,
     out: &mut Vec<u8>,
-) -> Result<(), String> {
+) {
     let ExtensionRef {
         name,
         revision,
         data,
     } = found;
-    let family = snapshot.family();
-    let Some(known) = extension::find_kernel(role, name, revision, family, data) else {
-        return Err(format!(
-            "{role} {} of revision {revision} has no words here yet",
-            super::error::show(name)
-        ));
-    };
-    if let Some(check) = known.check_printable {
-        check(data).map_err(|problem| format!("{}: {problem}", known.name))?;
-    }
     let letter = match role {
         Role::Match => 'm',
         Role::Target => 'j',
     };
-    let _ = write!(out, " -{letter} {}", known.name);
-    known.print(data, out);
-    Ok(())
+    let _ = write!(out, " -{letter} ");
+    let known = extension::find_kernel(role, name, revision, snapshot.family(), data);
+    // What the words would need may be gone, as the name of a set.
+    let known = known.filter(|known| {
+        known
+            .check_printable
+            .is_none_or(|check| check(data).is_ok())
+    });
+    if let Some(known) = known {
+        out.extend_from_slice(known.name.as_bytes());
+        known.print(data, out);
+        return;
+    }
+    wordless.insert(format!(
+        "{role} {} of revision {revision}",
+        super::error::show(name)
+    ));
+    out.extend_from_slice(name);
+    raw::print(revision, data, out);
 }

@@ -12,11 +12,13 @@ use super::snapshot::Snapshot;
 use super::table::TABLES;
 use super::{KeptPolicy, Options, Table, assemble, check, parse};
 use crate::kernel::Family;
-use crate::kernel::abi::{EXTENSION_HEADER, GetInfo, HOOKS, INTERFACE, Replace, align, verdict};
+use crate::kernel::abi::{
+    Counters, EXTENSION_HEADER, GetInfo, HOOKS, INTERFACE, Replace, align, verdict,
+};
 
-const OPTIONS: Options = Options {
-    family: Family::Ipv4,
+const OPTIONS: Options<'_> = Options {
     counters: true,
+    ..Options::replacing(Family::Ipv4)
 };
 
 /// Any input is refused, or can be laid out, and what is printed of it reads back as the same
@@ -78,6 +80,7 @@ fn lay_out(table: &Table) -> LaidOut {
         ..GetInfo::default()
     };
     let kept = KeptPolicy {
+        counters: Counters::default(),
         verdict: verdict::DROP,
         index: 0,
     };

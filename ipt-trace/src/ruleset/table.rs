@@ -4,9 +4,9 @@ use hashbrown::HashMap;
 
 use super::entry::EntryRef;
 use super::extension::Role;
+use super::sparse::SparseEntries;
 use crate::kernel::Family;
 use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
-use crate::kernel::memory::large_buffer;
 
 /// The built-in chains by hook number.
 pub const HOOK_NAMES: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
@@ -35,30 +35,60 @@ pub fn rules_at_most(name: &str, entries: u32) -> u32 {
 pub type ChainId = u32;
 
 /// No rule, in the lists below.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Where a rule goes after it matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
     /// What its target says: a verdict or an extension.
     Target,
+    /// What its verdict says, and every packet matches it: nothing behind it is reached.
+    End,
     /// To the rule behind it, since it has no target.
     Next,
     /// To a chain.
     Chain(ChainId),
 }
 
-/// A rule: an entry in [`Table::bytes`], and what cannot be in its bytes before the layout is
+/// A rule: an entry in [`Table::entries`], and what cannot be in its bytes before the layout is
 /// known.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    at: u32,
-    next: u32,
-    /// Line of the input.
+    pub(super) at: u32,
+    pub(super) next: RuleId,
+    /// Line of the input, 0 for a rule of the kernel's.
     pub line: u32,
-    /// Where it goes.
-    pub jump: Jump,
+    /// [`Jump`] in one word: the last three numbers stand for what is no chain.
+    jump: u32,
 }
+
+const JUMP_TARGET: u32 = u32::MAX;
+const JUMP_END: u32 = u32::MAX - 1;
+const JUMP_NEXT: u32 = u32::MAX - 2;
+
+impl Rule {
+    /// Where it goes.
+    pub const fn jump(&self) -> Jump {
+        match self.jump {
+            JUMP_TARGET => Jump::Target,
+            JUMP_END => Jump::End,
+            JUMP_NEXT => Jump::Next,
+            chain => Jump::Chain(chain),
+        }
+    }
+}
+
+/// What is known of a rule that the kernel has already.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Index of its entry in the kernel's table, whose counters go on.
+    pub index: u32,
+    /// Whether what that entry had counted by the time it was read is to be forgotten.
+    pub zeroed: bool,
+}
+
+/// Index into a table's rules.
+pub type RuleId = u32;
 
 /// A chain.
 #[derive(Clone, Debug)]
@@ -71,19 +101,25 @@ pub struct Chain {
     pub policy: Option<i32>,
     /// Counters that the policy begins with.
     pub counters: Counters,
+    /// Whether what a kept policy had counted by the time it was read is to be forgotten.
+    pub zeroed: bool,
+    /// Whether it was deleted.
+    pub removed: bool,
+    /// How many rules jump to it.
+    pub(super) references: u32,
     /// How many rules.
     pub rules: u32,
     /// Bytes of its rules.
     pub size: usize,
-    first: u32,
-    last: u32,
+    pub(super) first: RuleId,
+    pub(super) last: RuleId,
 }
 
 /// A rule whose target or match may be reached from some hooks only.
 #[derive(Clone, Copy, Debug)]
 pub struct HookLimit {
-    /// The rule's chain.
-    pub chain: ChainId,
+    /// The rule.
+    pub rule: RuleId,
     /// Line of the input.
     pub line: u32,
     /// Match or target.
@@ -108,14 +144,16 @@ pub struct Table {
     /// Rules whose place must be checked.
     pub hook_limits: Vec<HookLimit>,
     /// The entries in the input's order.
-    bytes: Vec<u8>,
-    rules: Vec<Rule>,
-    by_name: HashMap<Box<[u8]>, ChainId>,
+    pub(super) entries: SparseEntries,
+    pub(super) rules: Vec<Rule>,
+    /// Of the first rules, those that the kernel has already.
+    pub(super) origins: Vec<Origin>,
+    pub(super) by_name: HashMap<Box<[u8]>, ChainId>,
 }
 
 impl Table {
     /// A table with its built-in chains, whose policies stay as they are. `None` if the kernel has
-    /// no table of this name. There will be about `expected` bytes of entries.
+    /// no table of this name. There will be about `expected` bytes of text.
     pub fn new(family: Family, name: &str, line: u32, expected: usize) -> Option<Self> {
         let (_, hooks) = TABLES.iter().find(|(known, _)| *known == name)?;
         let mut table = Self {
@@ -124,8 +162,9 @@ impl Table {
             line,
             chains: Vec::new(),
             hook_limits: Vec::new(),
-            bytes: large_buffer(expected),
+            entries: SparseEntries::with_capacity(expected),
             rules: Vec::new(),
+            origins: Vec::new(),
             by_name: HashMap::new(),
         };
         for (hook, name) in HOOK_NAMES.iter().enumerate() {
@@ -143,6 +182,12 @@ impl Table {
 
     /// Makes a user chain; the name must be free.
     pub fn create_chain(&mut self, name: &[u8]) -> Result<ChainId, String> {
+        self.check_new_name(name)?;
+        Ok(self.add_chain(name, None))
+    }
+
+    /// Whether a user chain may have this name.
+    pub(super) fn check_new_name(&self, name: &[u8]) -> Result<(), String> {
         if name.len() >= EXTENSION_NAME {
             return Err(format!(
                 "chain name \"{}\" is longer than {} bytes",
@@ -165,7 +210,7 @@ impl Table {
                 super::error::show(name)
             ));
         }
-        Ok(self.add_chain(name, None))
+        Ok(())
     }
 
     fn add_chain(&mut self, name: &[u8], hook: Option<usize>) -> ChainId {
@@ -175,6 +220,9 @@ impl Table {
             hook,
             policy: None,
             counters: Counters::default(),
+            zeroed: false,
+            removed: false,
+            references: 0,
             rules: 0,
             size: 0,
             first: NONE,
@@ -191,17 +239,8 @@ impl Table {
         entry: &[u8],
         line: u32,
         jump: Jump,
-    ) -> Result<(), String> {
-        let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
-        let at = u32::try_from(self.bytes.len()).map_err(|_| too_large())?;
-        let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
-        self.bytes.extend_from_slice(entry);
-        self.rules.push(Rule {
-            at,
-            next: NONE,
-            line,
-            jump,
-        });
+    ) -> Result<RuleId, String> {
+        let id = self.new_rule(entry, line, jump)?;
         let chain = &mut self.chains[chain as usize];
         chain.rules += 1;
         chain.size += entry.len();
@@ -211,29 +250,76 @@ impl Table {
             self.rules[chain.last as usize].next = id;
         }
         chain.last = id;
-        Ok(())
+        Ok(id)
     }
 
-    /// The rules of a chain with their entries.
-    pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (Rule, EntryRef<'_>)> {
+    /// A rule that is in no chain yet.
+    pub(super) fn new_rule(
+        &mut self,
+        entry: &[u8],
+        line: u32,
+        jump: Jump,
+    ) -> Result<RuleId, String> {
+        let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
+        let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
+        let at = self.entries.push(entry).ok_or_else(too_large)?;
+        let jump = match jump {
+            Jump::Chain(callee) => {
+                self.chains[callee as usize].references += 1;
+                callee
+            }
+            Jump::Next => JUMP_NEXT,
+            Jump::Target | Jump::End if self.is_end(entry) => JUMP_END,
+            Jump::Target | Jump::End => JUMP_TARGET,
+        };
+        self.rules.push(Rule {
+            at,
+            next: NONE,
+            line,
+            jump,
+        });
+        Ok(id)
+    }
+
+    fn is_end(&self, entry: &[u8]) -> bool {
+        EntryRef::parse(entry, 0, self.family)
+            .is_ok_and(|entry| entry.is_unconditional() && entry.verdict().is_some())
+    }
+
+    /// The rules of a chain.
+    pub fn rules(&self, chain: &Chain) -> impl Iterator<Item = (RuleId, Rule)> {
         let mut next = chain.first;
         std::iter::from_fn(move || {
-            let rule = *self.rules.get(next as usize)?;
+            let id = next;
+            let rule = *self.rules.get(id as usize)?;
             next = rule.next;
-            let entry = EntryRef::parse(&self.bytes, rule.at as usize, self.family).ok()?;
-            Some((rule, entry))
+            Some((id, rule))
         })
     }
 
-    /// How many rules there are.
+    /// The bytes of a rule's entry; jumps have no offsets yet.
+    pub fn entry(&self, rule: Rule) -> Vec<u8> {
+        let mut bytes = vec![0; self.entries.size(rule.at)];
+        self.entries.write(rule.at, &mut bytes);
+        bytes
+    }
+
+    /// What is known of a rule that the kernel has already.
+    pub fn origin(&self, rule: RuleId) -> Option<Origin> {
+        self.origins.get(rule as usize).copied()
+    }
+
+    /// How many rules there are in all chains.
     pub fn rule_count(&self) -> usize {
-        self.rules.len()
+        let live = self.chains.iter().filter(|chain| !chain.removed);
+        live.map(|chain| chain.rules as usize).sum()
     }
 
     /// The chains in the order in which libiptc lays them out, and the kernel lists them: built-in
     /// by hook, then the others by name.
     pub fn chain_order(&self) -> Vec<ChainId> {
         let mut order: Vec<_> = (0..u32::try_from(self.chains.len()).unwrap_or(NONE)).collect();
+        order.retain(|id| !self.chains[*id as usize].removed);
         order.sort_by(|&a, &b| {
             let key = |id: ChainId| {
                 let chain = &self.chains[id as usize];

@@ -104,6 +104,29 @@ pub fn write_quoted(word: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Writes ` "word"`, whatever it has, with `"` and `\` escaped.
+pub fn write_in_quotes(word: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b" \"");
+    for &byte in word {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// Writes ` word` as iptables-save does where it forgets to quote; in quotes only what would not be
+/// read back without.
+pub fn write_bare(word: &[u8], out: &mut Vec<u8>) {
+    if word.is_empty() || word.iter().any(|byte| ENDS_WORD[usize::from(*byte)]) {
+        write_quoted(word, out);
+    } else {
+        out.push(b' ');
+        out.extend_from_slice(word);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -135,6 +135,9 @@ pub fn restore_in_process(
         input: Some(file),
         family: Family::Ipv4,
         counters,
+        noflush: false,
+        test: false,
+        table: None,
         // Where the environment names a lock, other tests may hold it.
         wait: Wait::Forever,
     };

@@ -2,14 +2,19 @@
 //! bytes and text.
 
 mod cases;
+mod commands;
 
 use std::fmt::Write as _;
 
 use ipt_trace::kernel::{Family, Tables};
 use ipt_trace::save::save_table;
 
+use crate::support::program::RESTORE;
 use crate::support::tables::difference;
-use crate::support::{KernelTable, isolated, kernel_table, oracle, restore, without_comments};
+use crate::support::{
+    Feed as _, KernelTable, Run, ipt_trace, isolated, kernel_table, oracle, restore,
+    without_comments,
+};
 use cases::{Case, Expected};
 
 pub const TESTS: &[super::Test] = &[
@@ -24,6 +29,16 @@ pub const TESTS: &[super::Test] = &[
     ("lines::nat", || compare("nat", cases::NAT)),
     ("lines::mangle", || compare("mangle", cases::MANGLE)),
     ("lines::words", || compare("filter", cases::WORDS)),
+    ("lines::commands", || compare("filter", commands::COMMANDS)),
+    ("lines::changes", || {
+        judge_by(
+            "filter",
+            commands::CHANGES,
+            |case| case.text.to_vec(),
+            change_ours,
+            change_theirs,
+        );
+    }),
     ("lines::files", || compare_files("filter", cases::FILES)),
 ];
 
@@ -65,7 +80,20 @@ fn compare_files(table: &str, cases: &[Case]) {
 }
 
 fn judge(table: &str, cases: &[Case], file: impl Fn(&Case) -> Vec<u8> + Sync) {
-    let run = |try_one: fn(&str, &[u8]) -> Outcome| -> Vec<Outcome> {
+    judge_by(table, cases, file, try_ours, try_theirs);
+}
+
+/// How a program takes a file.
+type Try = fn(&str, &[u8]) -> Outcome;
+
+fn judge_by(
+    table: &str,
+    cases: &[Case],
+    file: impl Fn(&Case) -> Vec<u8> + Sync,
+    try_ours: Try,
+    try_theirs: Try,
+) {
+    let run = |try_one: Try| -> Vec<Outcome> {
         isolated(|| {
             let files = cases.iter().map(&file);
             files.map(|file| try_one(table, &file)).collect()
@@ -89,7 +117,28 @@ fn judge(table: &str, cases: &[Case], file: impl Fn(&Case) -> Vec<u8> + Sync) {
 }
 
 fn try_ours(table: &str, file: &[u8]) -> Outcome {
-    let run = restore(file);
+    ours(table, restore(file))
+}
+
+fn try_theirs(table: &str, file: &[u8]) -> Outcome {
+    theirs(table, oracle::restore(file))
+}
+
+fn change_ours(table: &str, file: &[u8]) -> Outcome {
+    oracle::restore_command(&["-c"])
+        .feed(commands::KEPT)
+        .expect_success();
+    ours(table, ipt_trace(RESTORE.iter().chain(&["-n"])).feed(file))
+}
+
+fn change_theirs(table: &str, file: &[u8]) -> Outcome {
+    oracle::restore_command(&["-c"])
+        .feed(commands::KEPT)
+        .expect_success();
+    theirs(table, oracle::restore_command(&["-n"]).feed(file))
+}
+
+fn ours(table: &str, run: Run) -> Outcome {
     if !run.succeeded() {
         return Outcome::Refused {
             code: run.code,
@@ -99,14 +148,13 @@ fn try_ours(table: &str, file: &[u8]) -> Outcome {
     let kernel = Tables::open(Family::Ipv4).expect("a raw socket");
     let mut text = Vec::new();
     let text = match save_table(&kernel, table, true, &mut text) {
-        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Ok(_) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => error.to_string(),
     };
     accepted(table, &text)
 }
 
-fn try_theirs(table: &str, file: &[u8]) -> Outcome {
-    let run = oracle::restore(file);
+fn theirs(table: &str, run: Run) -> Outcome {
     if !run.succeeded() {
         return Outcome::Refused {
             code: run.code,

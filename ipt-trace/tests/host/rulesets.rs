@@ -15,12 +15,31 @@ pub const TESTS: &[super::Test] = &[
     ("rulesets::every_option", || as_the_oracle(EVERY_OPTION)),
     ("rulesets::services", || as_the_oracle(&services())),
     ("rulesets::no_option_is_left_out", no_option_is_left_out),
+    ("rulesets::bytes_without_words", bytes_without_words),
 ];
 
 pub const NAT_GATEWAY: &str = include_str!("../rulesets/nat-gateway.rules");
 const DOCKER_HOST: &str = include_str!("../rulesets/docker-host.rules");
 const HOST_FIREWALL: &str = include_str!("../rulesets/host-firewall.rules");
 const EVERY_OPTION: &str = include_str!("../rulesets/every-option.rules");
+
+/// The form for what has no words makes the bytes that the words make.
+fn bytes_without_words() {
+    const HEAD: &str =
+        "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+    // struct xt_tcp with --dport 80, and struct xt_log_info of level 4, both padded.
+    const RAW: &str = "-A INPUT -p tcp -m tcp --ipt-trace-raw 0:0000ffff500050000000000000000000 \
+                       -j LOG --ipt-trace-raw \
+                       0:0400000000000000000000000000000000000000000000000000000000000000";
+    restore(format!("{HEAD}{RAW}\nCOMMIT\n")).expect_success();
+    let raw = kernel_tables();
+    assert!(save().contains("-A INPUT -p tcp -m tcp --dport 80 -j LOG\n"));
+    restore(format!(
+        "{HEAD}-A INPUT -p tcp -m tcp --dport 80 -j LOG\nCOMMIT\n"
+    ))
+    .expect_success();
+    assert_same(&raw, &kernel_tables());
+}
 
 fn services() -> String {
     let run = ipt_trace(["generate", "services", "500"]).finish();

@@ -12,7 +12,7 @@ pub mod tables;
 
 pub use namespace::isolated;
 pub use program::{Feed, Run, ipt_trace, restore, save};
-pub use tables::{KernelTable, assert_same, kernel_table, kernel_tables};
+pub use tables::{KernelTable, assert_same, kernel_table, kernel_table_of, kernel_tables};
 
 /// A saved text without its comment lines, which hold the program's name and the time.
 pub fn without_comments(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use ipt_trace::kernel::abi::{GetInfo, IPV4_ENTRY};
+use ipt_trace::kernel::abi::GetInfo;
 use ipt_trace::kernel::{Family, Tables};
 use ipt_trace::ruleset::entry::EntryRef;
 use ipt_trace::save::table_names;
@@ -10,22 +10,36 @@ use ipt_trace::save::table_names;
 /// A table as GET_INFO and GET_ENTRIES give it, its counters set to zero.
 #[derive(Clone, Debug)]
 pub struct KernelTable {
+    pub family: Family,
     pub info: GetInfo,
     pub entries: Vec<u8>,
 }
 
-/// A table of this network namespace.
+/// An IPv4 table of this network namespace.
 #[track_caller]
 pub fn kernel_table(name: &str) -> KernelTable {
-    let tables = Tables::open(Family::Ipv4).expect("a raw socket");
+    kernel_table_of(Family::Ipv4, name)
+}
+
+/// A table of this network namespace.
+#[track_caller]
+pub fn kernel_table_of(family: Family, name: &str) -> KernelTable {
+    let tables = Tables::open(family).expect("a raw socket");
     let info = tables.info(name).expect("GET_INFO");
     let mut entries = tables.entries(name, info.size).expect("GET_ENTRIES");
-    let starts: Vec<_> = offsets(&entries).into_iter().map(|(_, at)| at).collect();
+    let starts: Vec<_> = offsets(family, &entries)
+        .into_iter()
+        .map(|(_, at)| at)
+        .collect();
     for at in starts {
-        let counters = at + IPV4_ENTRY.counters;
+        let counters = at + family.layout().counters;
         entries[counters..counters + 16].fill(0);
     }
-    KernelTable { info, entries }
+    KernelTable {
+        family,
+        info,
+        entries,
+    }
 }
 
 /// All tables of this network namespace, by name.
@@ -59,8 +73,8 @@ pub fn assert_same(ours: &[(String, KernelTable)], theirs: &[(String, KernelTabl
 /// Where two tables differ, for people to read.
 pub fn difference(ours: &KernelTable, theirs: &KernelTable) -> Option<String> {
     let heads = |table: &KernelTable| (table.info.hook_entry, table.info.underflow);
-    let ours_at = offsets(&ours.entries);
-    let theirs_at = offsets(&theirs.entries);
+    let ours_at = offsets(ours.family, &ours.entries);
+    let theirs_at = offsets(theirs.family, &theirs.entries);
     let pairs = ours_at.iter().zip(&theirs_at);
     for ((our, at), (their, their_at)) in pairs {
         if our != their || at != their_at {
@@ -88,11 +102,11 @@ pub fn difference(ours: &KernelTable, theirs: &KernelTable) -> Option<String> {
 }
 
 /// Every entry with its offset.
-fn offsets(entries: &[u8]) -> Vec<(&[u8], usize)> {
+fn offsets(family: Family, entries: &[u8]) -> Vec<(&[u8], usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     while at < entries.len() {
-        let entry = EntryRef::parse(entries, at, Family::Ipv4).expect("an entry of the kernel's");
+        let entry = EntryRef::parse(entries, at, family).expect("an entry of the kernel's");
         found.push((entry.bytes(), at));
         at += entry.bytes().len();
     }

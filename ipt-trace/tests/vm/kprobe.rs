@@ -27,7 +27,7 @@ fn ten_thousand_rules() {
     assert_eq!(replace.number(&["rules", "after"]), 10_000);
     assert!(!replace.has_step("add_counters"));
     assert!(!replace.has_step("read"));
-    check_replace(*replace);
+    check_replace(&report, *replace);
     assert!(
         report.verdict().contains("does not grow"),
         "{}",
@@ -36,7 +36,7 @@ fn ten_thousand_rules() {
 }
 
 /// What every replace that went well must show on a kernel with kprobes.
-fn check_replace(replace: Replace<'_>) {
+fn check_replace(report: &Report, replace: Replace<'_>) {
     let call = replace.step("replace");
     let phases = call.inner();
     for name in ["copy_in", "check", "swap", "free"] {
@@ -62,7 +62,13 @@ fn check_replace(replace: Replace<'_>) {
     let hold = replace.number(&["mutex", "hold_ns"]);
     assert!(hold > ns, "the swap happens under the mutex");
     assert!(hold < replace.number(&["wall_ns"]));
-    assert_eq!(replace.word(&["mutex", "hold_quality"]), "exact");
+    // The kernel drops a hit now and then, of any probe; then a sum may lack something.
+    let quality = if report.hits_were_missed() {
+        "at_least"
+    } else {
+        "exact"
+    };
+    assert_eq!(replace.word(&["mutex", "hold_quality"]), quality);
     assert!(replace.number(&["mutex", "wait_ns"]) < call.ns());
     assert!(replace.number(&["drain", "ns"]) < call.ns());
 }
@@ -78,7 +84,7 @@ fn each_table_of_a_file() {
     let tables: Vec<_> = replaces.iter().map(|replace| replace.table()).collect();
     assert_eq!(tables, ["nat", "filter"]);
     for replace in replaces {
-        check_replace(replace);
+        check_replace(&report, replace);
     }
 }
 
@@ -86,7 +92,7 @@ fn added_counters() {
     let text = flat(2_000).replace("-A FORWARD", "[3:180] -A FORWARD");
     let report = Report::of_restore(&["-c"], &text);
     let replace = report.replaces()[0];
-    check_replace(replace);
+    check_replace(&report, replace);
     let call = replace.step("add_counters");
     let windows = replace.windows("add_counters");
     let [window] = windows.as_slice() else {
@@ -112,7 +118,7 @@ fn a_kept_policy() {
     let text = flat(10).replace(":INPUT ACCEPT [0:0]\n", "");
     let report = Report::of_restore(&[], &text);
     let replace = report.replaces()[0];
-    check_replace(replace);
+    check_replace(&report, replace);
     assert!(replace.has_step("read"));
     assert_eq!(replace.number(&["rules", "before"]), 10);
 }

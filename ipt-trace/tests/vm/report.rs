@@ -34,6 +34,11 @@ impl Report {
         number(&self.0["losses"]["lost_records"])
     }
 
+    /// Whether the kernel says that it dropped hits of probes.
+    pub fn hits_were_missed(&self) -> bool {
+        self.0["losses"]["missed_hits"].as_u64().unwrap_or(0) > 0
+    }
+
     /// The tables that were replaced, in their order.
     pub fn replaces(&self) -> Vec<Replace<'_>> {
         let replaces = self.0["replaces"].as_array().expect("replaces");

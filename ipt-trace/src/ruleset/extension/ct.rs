@@ -45,7 +45,7 @@ const NOTRACK_OPTION: Opt =
 const HELPER_OPTION: Opt = name("helper", HELPER, 16);
 
 const fn name(name: &'static str, at: usize, len: usize) -> Opt {
-    Opt::new(name, Value::Word { at, len, min: 0 }, Shown::Changed)
+    Opt::new(name, Value::Bare { at, len, min: 0 }, Shown::Changed)
 }
 
 const CTEVENTS: Opt = Opt::new(

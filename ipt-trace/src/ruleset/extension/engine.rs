@@ -40,8 +40,12 @@ impl Extension {
             (true, Some(bits)) => bits.set(data, bits.mask),
             (true, None) => return Err(complain("\"!\" cannot stand before it".to_owned())),
         }
-        if let Value::Text { at, len, min } | Value::Word { at, len, min } = option.value {
-            return parse_text(words[0], min, &mut data[at..at + len]).map_err(complain);
+        match option.value {
+            Value::Text { at, len, min } | Value::Bare { at, len, min } => {
+                return parse_text(words[0], min, &mut data[at..at + len]).map_err(complain);
+            }
+            Value::Bytes { parse, .. } => return parse(words[0], data).map_err(complain),
+            _ => {}
         }
         if !invert && option.inverted.is_some() && words.contains(&b"!".as_slice()) {
             return Err(complain(
@@ -53,6 +57,10 @@ impl Extension {
             *text = std::str::from_utf8(word)
                 .map_err(|_| complain("its value is not UTF-8".to_owned()))?;
         }
+        let context = Context {
+            inverted: invert,
+            ..context
+        };
         option
             .value
             .parse(&texts[..words.len()], context, data)
@@ -95,6 +103,10 @@ impl Extension {
     /// Writes the options that say what the struct holds, each with a space before it.
     pub fn print(&self, data: &[u8], out: &mut Vec<u8>) {
         for option in self.options {
+            if let Shown::Whole(print) = option.shown {
+                print(data, out);
+                continue;
+            }
             if !self.is_shown(option, data) {
                 continue;
             }
@@ -119,7 +131,7 @@ impl Extension {
                     || option.inverted.is_some_and(|bits| bits.is_set(data))
             }
             Shown::Always => true,
-            Shown::Never => false,
+            Shown::Never | Shown::Whole(_) => false,
         }
     }
 
@@ -149,7 +161,8 @@ fn parse_text(word: &[u8], min: usize, field: &mut [u8]) -> Result<(), String> {
         return Err("its value has a zero byte".to_owned());
     }
     let length = word.len().min(field.len() - 1);
-    field.fill(0);
     field[..length].copy_from_slice(&word[..length]);
+    // What stood there before stays behind the zero, as it does for iptables.
+    field[length] = 0;
     Ok(())
 }

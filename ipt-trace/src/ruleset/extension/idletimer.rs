@@ -21,7 +21,7 @@ const TIMEOUT: Opt = Opt::new(
 
 const LABEL: Opt = Opt::new(
     "label",
-    Value::Word {
+    Value::Bare {
         at: 4,
         len: 28,
         min: 1,

@@ -6,39 +6,85 @@
 //! `ALL`.
 
 mod addrtype;
+mod ah;
+mod audit;
+mod bpf;
 mod cgroup;
+mod checksum;
+mod classify;
+mod cluster;
 mod clusterip;
 mod comment;
+mod connbytes;
+mod connlabel;
+mod connlimit;
+mod connmark;
 mod conntrack;
+mod cpu;
 mod ct;
+mod dccp;
 mod devgroup;
+mod dscp;
+mod ecn;
 pub mod engine;
+mod esp;
+mod eui64;
+mod frag;
+mod hashlimit;
+mod hbh;
+mod helper;
+mod hmark;
 mod icmp;
 mod idletimer;
+mod ipcomp;
 mod iprange;
 mod iproute2;
+mod ipv6header;
 mod ipvs;
+mod led;
+mod length;
 mod limit;
 mod log;
 mod mac;
 mod mark;
+mod mh;
 mod multiport;
 mod nat;
+mod netmap;
+mod nfacct;
 mod nflog;
 mod nfqueue;
+mod npt;
 mod osf;
 mod owner;
 mod physdev;
 mod pkttype;
 mod policy;
+mod quota;
+mod rateest;
 mod realm;
+mod recent;
 mod reject;
 mod rpfilter;
+mod rt;
+mod sctp;
 mod secmark;
 mod set;
 mod socket;
+mod srh;
 mod statistic;
+mod string;
+mod synproxy;
 mod tcp;
+mod tcpmss;
+mod tcpoptstrip;
+mod tee;
+mod time;
+mod tos;
+mod tproxy;
+mod trace;
+mod ttl;
+mod u32;
 mod udp;
 mod ulog;
 pub mod value;
@@ -50,37 +96,83 @@ use crate::kernel::Family;
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    ah::EXTENSIONS,
+    audit::EXTENSIONS,
+    bpf::EXTENSIONS,
     cgroup::EXTENSIONS,
+    checksum::EXTENSIONS,
+    classify::EXTENSIONS,
+    cluster::EXTENSIONS,
     clusterip::EXTENSIONS,
     comment::EXTENSIONS,
+    connbytes::EXTENSIONS,
+    connlabel::EXTENSIONS,
+    connlimit::EXTENSIONS,
+    connmark::EXTENSIONS,
     conntrack::EXTENSIONS,
+    cpu::EXTENSIONS,
     ct::EXTENSIONS,
+    dccp::EXTENSIONS,
     devgroup::EXTENSIONS,
+    dscp::EXTENSIONS,
+    ecn::EXTENSIONS,
+    esp::EXTENSIONS,
+    eui64::EXTENSIONS,
+    frag::EXTENSIONS,
+    hashlimit::EXTENSIONS,
+    hbh::EXTENSIONS,
+    helper::EXTENSIONS,
+    hmark::EXTENSIONS,
     icmp::EXTENSIONS,
     idletimer::EXTENSIONS,
+    ipcomp::EXTENSIONS,
     iprange::EXTENSIONS,
+    ipv6header::EXTENSIONS,
     ipvs::EXTENSIONS,
+    led::EXTENSIONS,
+    length::EXTENSIONS,
     limit::EXTENSIONS,
     log::EXTENSIONS,
     mac::EXTENSIONS,
     mark::EXTENSIONS,
+    mh::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    netmap::EXTENSIONS,
+    nfacct::EXTENSIONS,
     nflog::EXTENSIONS,
     nfqueue::EXTENSIONS,
+    npt::EXTENSIONS,
     osf::EXTENSIONS,
     owner::EXTENSIONS,
     physdev::EXTENSIONS,
     pkttype::EXTENSIONS,
     policy::EXTENSIONS,
+    quota::EXTENSIONS,
+    rateest::EXTENSIONS,
     realm::EXTENSIONS,
+    recent::EXTENSIONS,
     reject::EXTENSIONS,
     rpfilter::EXTENSIONS,
+    rt::EXTENSIONS,
+    sctp::EXTENSIONS,
     secmark::EXTENSIONS,
     set::EXTENSIONS,
     socket::EXTENSIONS,
+    srh::EXTENSIONS,
     statistic::EXTENSIONS,
+    string::EXTENSIONS,
+    synproxy::EXTENSIONS,
     tcp::EXTENSIONS,
+    tcpmss::EXTENSIONS,
+    tcpoptstrip::EXTENSIONS,
+    tee::EXTENSIONS,
+    time::EXTENSIONS,
+    tos::EXTENSIONS,
+    tproxy::EXTENSIONS,
+    trace::EXTENSIONS,
+    ttl::EXTENSIONS,
+    u32::EXTENSIONS,
     udp::EXTENSIONS,
     ulog::EXTENSIONS,
 ];
@@ -253,6 +345,8 @@ pub enum Shown {
     ChangedOrInverted,
     /// Always.
     Always,
+    /// Written by this, name and all, if it is to be: for options whose words depend on others.
+    Whole(Print),
     /// Never: it is another way to write an option that is.
     Never,
 }
@@ -308,6 +402,11 @@ impl Opt {
     const fn inverted(mut self, bits: Bits) -> Self {
         self.inverted = Some(bits);
         self
+    }
+
+    /// `!` may stand before it, and its [`Parse`] is told so.
+    const fn inverted_by_parse(self) -> Self {
+        self.inverted(Bits::u8(0, 0))
     }
 
     const fn required(mut self) -> Self {
@@ -419,14 +518,39 @@ pub enum Value {
         /// The least that must be written.
         min: usize,
     },
-    /// The same, but printed without quotes unless blanks or quotes are in it.
-    Word {
+    /// Text as in [`Value::Text`], printed as it is where it can be read back so.
+    Bare {
         /// Offset.
         at: usize,
         /// Bytes of the field, the closing zero included.
         len: usize,
         /// The least that must be written.
         min: usize,
+    },
+    /// A number from 0 to `max`, printed in hexadecimal.
+    Hex {
+        /// Where it goes.
+        field: Int,
+        /// Greatest value.
+        max: u64,
+        /// How many digits are printed at least.
+        digits: usize,
+    },
+    /// A word of any bytes.
+    Bytes {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: fn(word: &[u8], data: &mut [u8]) -> Result<(), String>,
+        /// Writes ` word`.
+        print: Print,
+    },
+    /// A word, or none where the next one is an option: its parser gets what there is.
+    Optional {
+        /// The bytes that it writes, as offset and length.
+        span: (usize, usize),
+        /// Reads the word into the struct.
+        parse: Parse,
     },
     /// Anything else.
     Custom {
@@ -462,10 +586,17 @@ pub struct Context {
     pub protocol_inverted: bool,
     /// The rule's family.
     pub family: Family,
+    /// Whether `!` stands before the option that is being read.
+    pub inverted: bool,
 }
 
 /// The extension of this name, newest revision.
 pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
+    // The one match that iptables knows by its protocol's other names too.
+    let name = match (role, name) {
+        (Role::Match, b"icmpv6" | b"ipv6-icmp") => b"icmp6",
+        _ => name,
+    };
     all(role, family)
         .filter(|extension| extension.name.as_bytes() == name)
         .max_by_key(|extension| extension.revision)
@@ -526,7 +657,7 @@ mod tests {
                 if let Shown::Set(bits) | Shown::Equals(bits, _) = option.shown {
                     assert!(bits.at + bits.width <= extension.size, "{name}");
                 }
-                if let Value::Text { len, .. } | Value::Word { len, .. } = option.value {
+                if let Value::Text { len, .. } | Value::Bare { len, .. } = option.value {
                     assert!(len > 1);
                 }
             }

@@ -25,7 +25,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     options: &[
         Opt::new(
             "genre",
-            Value::Word {
+            Value::Bare {
                 at: 0,
                 len: GENRE_LENGTH,
                 min: 0,

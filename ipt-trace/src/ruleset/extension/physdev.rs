@@ -1,7 +1,8 @@
 //! `-m physdev`: `struct xt_physdev_info` (include/uapi/linux/netfilter/xt_physdev.h).
 
 use super::super::address::parse_interface;
-use super::value::{put, until_zero, write_word};
+use super::super::words::write_bare;
+use super::value::{put, until_zero};
 use super::{Bits, Extension, Opt, Shown, Value};
 use crate::kernel::abi::INTERFACE;
 
@@ -76,5 +77,5 @@ fn parse(word: &str, at: usize, data: &mut [u8]) -> Result<(), String> {
 }
 
 fn print(data: &[u8], at: usize, out: &mut Vec<u8>) {
-    write_word(until_zero(&data[at..at + INTERFACE]), out);
+    write_bare(until_zero(&data[at..at + INTERFACE]), out);
 }

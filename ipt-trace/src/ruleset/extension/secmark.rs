@@ -35,7 +35,7 @@ const fn secmark(revision: u8, context: usize) -> Extension {
 }
 
 const fn selctx(at: usize) -> Opt {
-    let context = Value::Word {
+    let context = Value::Bare {
         at,
         len: 256,
         min: 0,

@@ -1,7 +1,8 @@
 //! `-m set` and `-j SET`: include/uapi/linux/netfilter/xt_set.h. A rule holds a set's number, so
 //! the kernel is asked for it when a rule is read, and for its name when a rule is printed.
 
-use super::value::{get_u16, get_u32, put, write_word};
+use super::super::words::write_bare;
+use super::value::{get_u16, get_u32, put};
 use super::{Bits, Context, Extension, Int, Opt, Parse, Print, Shown, Value};
 use crate::kernel::{Family, ipset};
 
@@ -357,7 +358,7 @@ fn parse_set(words: &[&str], context: Context, at: usize, data: &mut [u8]) -> Re
 fn print_name(data: &[u8], at: usize, out: &mut Vec<u8>) {
     // `check_sets` came before, so this fails only if the set went away in between.
     let name = ipset::name(get_u16(data, at));
-    write_word(&name.unwrap_or_default(), out);
+    write_bare(&name.unwrap_or_default(), out);
 }
 
 fn print_parts(of_source: impl Iterator<Item = bool>, out: &mut Vec<u8>) {

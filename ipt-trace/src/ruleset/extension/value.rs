@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::super::address;
 use super::super::numbers::{self, parse_number};
-use super::super::words::write_quoted;
+use super::super::words::{write_bare, write_quoted};
 use super::{Bits, Context, Int, Value};
 
 /// What a mask means when none is written.
@@ -110,12 +110,17 @@ impl Value {
         }
     }
 
+    /// Whether it may do without its word.
+    pub const fn is_optional(&self) -> bool {
+        matches!(self, Self::Optional { .. })
+    }
+
     /// The bytes that it writes, as offsets and lengths.
     pub fn spans(&self) -> Vec<(usize, usize)> {
         match self {
             Self::Nothing => vec![],
             Self::Fixed(parts) => parts.iter().map(|(at, bytes)| (*at, bytes.len())).collect(),
-            Self::Number { field, .. } | Self::Choice { field, .. } => {
+            Self::Number { field, .. } | Self::Hex { field, .. } | Self::Choice { field, .. } => {
                 vec![(field.at, field.width)]
             }
             Self::Range { first, last } => {
@@ -130,8 +135,10 @@ impl Value {
             }
             Self::Mark { at, mask_at } => vec![(*at, 4), (*mask_at, 4)],
             Self::Set { field, .. } => vec![(field.at, field.width)],
-            Self::Text { at, len, .. } | Self::Word { at, len, .. } => vec![(*at, *len)],
-            Self::Custom { span, .. } => vec![*span],
+            Self::Text { at, len, .. } | Self::Bare { at, len, .. } => vec![(*at, *len)],
+            Self::Custom { span, .. } | Self::Bytes { span, .. } | Self::Optional { span, .. } => {
+                vec![*span]
+            }
         }
     }
 
@@ -143,7 +150,7 @@ impl Value {
     ) -> Result<(), String> {
         match self {
             // Text may be any bytes, so the engine writes it before words become str.
-            Self::Nothing | Self::Text { .. } | Self::Word { .. } => {}
+            Self::Nothing | Self::Text { .. } | Self::Bare { .. } | Self::Bytes { .. } => {}
             Self::Fixed(parts) => {
                 for (at, bytes) in *parts {
                     put(data, *at, bytes);
@@ -185,7 +192,10 @@ impl Value {
             Self::Set { field, names } => {
                 field.set(data, parse_set(words[0], names)?);
             }
-            Self::Custom { parse, .. } => parse(words, context, data)?,
+            Self::Hex { field, max, .. } => field.put(data, parse_number(words[0], 0, *max)?),
+            Self::Custom { parse, .. } | Self::Optional { parse, .. } => {
+                parse(words, context, data)?;
+            }
         }
         Ok(())
     }
@@ -193,7 +203,7 @@ impl Value {
     pub(super) fn print(&self, data: &[u8], out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         let _ = match self {
-            Self::Nothing | Self::Fixed(_) => Ok(()),
+            Self::Nothing | Self::Fixed(_) | Self::Optional { .. } => Ok(()),
             Self::Number { field, .. } => write!(out, " {}", field.get(data)),
             Self::Range { first, last } => match (first.get(data), last.get(data)) {
                 (first, last) if first == last => write!(out, " {first}"),
@@ -240,11 +250,14 @@ impl Value {
                 write_quoted(until_zero(&data[*at..at + len]), out);
                 Ok(())
             }
-            Self::Word { at, len, .. } => {
-                write_word(until_zero(&data[*at..at + len]), out);
+            Self::Bare { at, len, .. } => {
+                write_bare(until_zero(&data[*at..at + len]), out);
                 Ok(())
             }
-            Self::Custom { print, .. } => {
+            Self::Hex { field, digits, .. } => {
+                write!(out, " 0x{:0digits$x}", field.get(data), digits = *digits)
+            }
+            Self::Custom { print, .. } | Self::Bytes { print, .. } => {
                 print(data, out);
                 Ok(())
             }
@@ -263,18 +276,8 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
     &bytes[..end.unwrap_or(bytes.len())]
 }
 
-/// Writes ` word`, in quotes only where it would not read back without them.
-pub fn write_word(word: &[u8], out: &mut Vec<u8>) {
-    let needs_quotes = |byte: &u8| matches!(byte, b' ' | b'\t' | b'"');
-    if word.is_empty() || word.iter().any(needs_quotes) {
-        write_quoted(word, out);
-    } else {
-        out.push(b' ');
-        out.extend_from_slice(word);
-    }
-}
-
-fn parse_u32(word: &str) -> Result<u32, String> {
+/// A number of 32 bits.
+pub fn parse_u32(word: &str) -> Result<u32, String> {
     let number = parse_number(word, 0, u64::from(u32::MAX))?;
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -21,7 +21,6 @@ const NEVER: &str = "it never matches";
 const NO_PREFIX: &str = "iptables makes /32 of it without a word";
 const ATON: &str = "a notation of the resolver's, more likely mistyped than meant";
 const WINDOWS: &str = "lines may end as on other systems";
-const LATER: &str = "other commands come later";
 const PRINTS: &str = "it prints, which is no part of a restore";
 
 /// A line, or a file.
@@ -31,7 +30,7 @@ pub struct Case {
     pub expected: Expected,
 }
 
-const fn same(text: &'static str) -> Case {
+pub(super) const fn same(text: &'static str) -> Case {
     same_bytes(text.as_bytes())
 }
 
@@ -42,7 +41,7 @@ const fn same_bytes(text: &'static [u8]) -> Case {
     }
 }
 
-const fn we_refuse(text: &'static str, reason: &'static str) -> Case {
+pub(super) const fn we_refuse(text: &'static str, reason: &'static str) -> Case {
     Case {
         text: text.as_bytes(),
         expected: Expected::WeRefuse(reason),
@@ -306,14 +305,14 @@ pub const FILTER: &[Case] = &[
     we_refuse("-A INPUT -v", "it is for listing only"),
     same("-A INPUT -x"),
     same("-A INPUT --line-numbers"),
-    we_refuse("-I INPUT -j ACCEPT", LATER),
-    we_refuse("-I INPUT 1 -j ACCEPT", LATER),
-    we_refuse("-F INPUT", LATER),
-    we_refuse("-N new", LATER),
-    we_refuse("-P INPUT DROP", LATER),
-    we_refuse("-X user", LATER),
-    we_refuse("-Z", LATER),
-    we_refuse("-E user new", LATER),
+    same("-I INPUT -j ACCEPT"),
+    same("-I INPUT 1 -j ACCEPT"),
+    same("-F INPUT"),
+    same("-N new"),
+    same("-P INPUT DROP"),
+    same("-X user"),
+    same("-Z"),
+    same("-E user new"),
     same("-D INPUT 1"),
     same("-D INPUT -j ACCEPT"),
     same("-C INPUT -j ACCEPT"),
@@ -416,6 +415,10 @@ pub const TCP_AND_UDP: &[Case] = &[
     same("-A INPUT -p tcp --tcp-option 7 --tcp-option 8"),
     same("-A INPUT -p udp --dport 53"),
     same("-A INPUT -p udp -m udp ! --sport 1:2 ! --dport 3:4"),
+    same("-A INPUT -p udp --dport 010"),
+    same("-A INPUT -p udp --dport 0x10"),
+    same("-A INPUT -p udp --dport 018"),
+    same("-A INPUT -m udp -p udp -m udp --dp 1"),
     same("-A INPUT -p udp --syn"),
     same("-A INPUT -p udp -m udp --dport 1 --dport 2"),
     same("-A INPUT -p udplite --dport 53"),

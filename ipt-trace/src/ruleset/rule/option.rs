@@ -1,13 +1,13 @@
 //! Finding out which option a word is.
 
-use super::rule::Draft;
+use super::Draft;
 use crate::kernel::abi::inverse;
 
 /// An option of the rule itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
-    /// `-A`
-    Append,
+    /// What to do, with which chain.
+    Command(Command),
     /// `-p`
     Protocol,
     /// `-s`
@@ -36,14 +36,83 @@ pub enum Base {
     Refused(&'static str),
 }
 
-const COMMAND: &str = "only -A can stand here so far";
+/// What a line does to its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `-A CHAIN RULE`
+    Append,
+    /// `-I CHAIN [NUMBER] RULE`
+    Insert,
+    /// `-D CHAIN NUMBER` or `-D CHAIN RULE`
+    Delete,
+    /// `-R CHAIN NUMBER RULE`
+    Replace,
+    /// `-C CHAIN RULE`
+    Check,
+    /// `-F [CHAIN]`
+    Flush,
+    /// `-Z [CHAIN [NUMBER]]`
+    Zero,
+    /// `-N CHAIN`
+    NewChain,
+    /// `-X [CHAIN]`
+    DeleteChain,
+    /// `-P CHAIN POLICY`
+    Policy,
+    /// `-E CHAIN NAME`
+    RenameChain,
+}
+
+impl Command {
+    /// Its letter, with the dash.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Append => "-A",
+            Self::Insert => "-I",
+            Self::Delete => "-D",
+            Self::Replace => "-R",
+            Self::Check => "-C",
+            Self::Flush => "-F",
+            Self::Zero => "-Z",
+            Self::NewChain => "-N",
+            Self::DeleteChain => "-X",
+            Self::Policy => "-P",
+            Self::RenameChain => "-E",
+        }
+    }
+
+    /// Whether a rule may follow.
+    pub const fn takes_rule(self) -> bool {
+        matches!(
+            self,
+            Self::Append | Self::Insert | Self::Delete | Self::Replace | Self::Check
+        )
+    }
+
+    /// Whether it may stand without a chain: then it is for all.
+    pub const fn is_for_all(self) -> bool {
+        matches!(self, Self::Flush | Self::Zero | Self::DeleteChain)
+    }
+}
+
+const LISTING: &str = "it changes nothing";
 const PLACE: &str = "the line \"*TABLE\" says it";
 const NO_RULE: &str = "it says nothing about a rule";
 
 /// The option of a letter.
 const fn short(letter: u8) -> Option<Base> {
     Some(match letter {
-        b'A' => Base::Append,
+        b'A' => Base::Command(Command::Append),
+        b'I' => Base::Command(Command::Insert),
+        b'D' => Base::Command(Command::Delete),
+        b'R' => Base::Command(Command::Replace),
+        b'C' => Base::Command(Command::Check),
+        b'F' => Base::Command(Command::Flush),
+        b'Z' => Base::Command(Command::Zero),
+        b'N' => Base::Command(Command::NewChain),
+        b'X' => Base::Command(Command::DeleteChain),
+        b'P' => Base::Command(Command::Policy),
+        b'E' => Base::Command(Command::RenameChain),
         b'p' => Base::Protocol,
         b's' => Base::Source,
         b'd' => Base::Destination,
@@ -57,9 +126,7 @@ const fn short(letter: u8) -> Option<Base> {
         b'4' => Base::Ipv4,
         b'6' => Base::Ipv6,
         b't' => Base::Refused(PLACE),
-        b'D' | b'I' | b'R' | b'C' | b'L' | b'S' | b'F' | b'Z' | b'N' | b'X' | b'P' | b'E' => {
-            Base::Refused(COMMAND)
-        }
+        b'L' | b'S' => Base::Refused(LISTING),
         b'h' | b'n' | b'v' | b'w' | b'x' | b'M' | b'V' | b'W' => Base::Refused(NO_RULE),
         _ => return None,
     })
@@ -67,7 +134,7 @@ const fn short(letter: u8) -> Option<Base> {
 
 /// Long names. Those that are refused count too when a name is abbreviated.
 const LONG: &[(&str, Base)] = &[
-    ("append", Base::Append),
+    ("append", Base::Command(Command::Append)),
     ("protocol", Base::Protocol),
     ("source", Base::Source),
     ("src", Base::Source),
@@ -83,18 +150,18 @@ const LONG: &[(&str, Base)] = &[
     ("ipv4", Base::Ipv4),
     ("ipv6", Base::Ipv6),
     ("table", Base::Refused(PLACE)),
-    ("delete", Base::Refused(COMMAND)),
-    ("insert", Base::Refused(COMMAND)),
-    ("replace", Base::Refused(COMMAND)),
-    ("check", Base::Refused(COMMAND)),
-    ("list", Base::Refused(COMMAND)),
-    ("list-rules", Base::Refused(COMMAND)),
-    ("flush", Base::Refused(COMMAND)),
-    ("zero", Base::Refused(COMMAND)),
-    ("new-chain", Base::Refused(COMMAND)),
-    ("delete-chain", Base::Refused(COMMAND)),
-    ("policy", Base::Refused(COMMAND)),
-    ("rename-chain", Base::Refused(COMMAND)),
+    ("delete", Base::Command(Command::Delete)),
+    ("insert", Base::Command(Command::Insert)),
+    ("replace", Base::Command(Command::Replace)),
+    ("check", Base::Command(Command::Check)),
+    ("list", Base::Refused(LISTING)),
+    ("list-rules", Base::Refused(LISTING)),
+    ("flush", Base::Command(Command::Flush)),
+    ("zero", Base::Command(Command::Zero)),
+    ("new-chain", Base::Command(Command::NewChain)),
+    ("delete-chain", Base::Command(Command::DeleteChain)),
+    ("policy", Base::Command(Command::Policy)),
+    ("rename-chain", Base::Command(Command::RenameChain)),
     ("help", Base::Refused(NO_RULE)),
     ("numeric", Base::Refused(NO_RULE)),
     ("verbose", Base::Refused(NO_RULE)),
@@ -110,7 +177,7 @@ impl Base {
     /// How it is called in messages.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Append => "-A",
+            Self::Command(command) => command.name(),
             Self::Protocol => "-p",
             Self::Source => "-s",
             Self::Destination => "-d",
@@ -129,10 +196,11 @@ impl Base {
 
     /// Whether a word follows.
     pub const fn takes_value(self) -> bool {
-        !matches!(
-            self,
-            Self::Fragment | Self::Ipv4 | Self::Ipv6 | Self::Refused(_)
-        )
+        match self {
+            Self::Fragment | Self::Ipv4 | Self::Ipv6 | Self::Refused(_) => false,
+            Self::Command(command) => !command.is_for_all(),
+            _ => true,
+        }
     }
 
     /// Whether `!` may stand before it.
@@ -156,7 +224,7 @@ impl Base {
     /// A bit to remember it by; `-g` counts as `-j`.
     pub const fn bit(self) -> u32 {
         match self {
-            Self::Append => 1,
+            Self::Command(_) => 1,
             Self::Protocol => 1 << 1,
             Self::Source => 1 << 2,
             Self::Destination => 1 << 3,
@@ -189,7 +257,7 @@ pub enum Found {
 /// Splits an option word into the option with its dashes and the value that is joined to it:
 /// `--dport=80`, `-s10.0.0.0/8`.
 pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
-    let not_an_option = || format!("\"{}\" is not an option", super::error::show(word));
+    let not_an_option = || format!("\"{}\" is not an option", super::super::error::show(word));
     let (option, joined) = if word.starts_with(b"--") {
         match word.iter().position(|byte| *byte == b'=') {
             Some(equals) => (&word[..equals], Some(&word[equals + 1..])),
@@ -240,6 +308,11 @@ fn find_abbreviated(start: &str, draft: &Draft) -> Result<Option<Found>, String>
     let mut candidates: Vec<(&str, Found)> = Vec::new();
     candidates.extend(LONG.iter().map(|(name, base)| (*name, Found::Base(*base))));
     for (index, loaded) in draft.matches.iter().enumerate() {
+        // A match that stands there again brings no new names: they are the last one's.
+        let mut later = draft.matches[index + 1..].iter();
+        if later.any(|later| std::ptr::eq(later.extension, loaded.extension)) {
+            continue;
+        }
         for (option, description) in loaded.extension.options.iter().enumerate() {
             let found = Found::Match(index, option);
             candidates.extend(description.names().map(|name| (name, found)));
@@ -270,14 +343,14 @@ pub fn long_names(draft: &Draft) -> impl Iterator<Item = &'static str> {
         extension
             .options
             .iter()
-            .flat_map(super::extension::Opt::names)
+            .flat_map(super::super::extension::Opt::names)
     });
     base.chain(extensions)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::extension::{self, Role};
+    use super::super::super::extension::{self, Role};
     use super::LONG;
     use crate::kernel::Family;
 

@@ -1,0 +1,309 @@
+//! One rule line to the bytes of its entry, and to what its command does to the table.
+
+mod command;
+mod finish;
+mod option;
+mod reader;
+mod selector;
+mod target;
+
+use super::address::{self, Address};
+use super::error::{show, suggestion};
+use super::extension::{self, Context, Extension, Role};
+use super::numbers;
+use super::table::{Jump, Table};
+use crate::kernel::Family;
+use crate::kernel::abi::{Counters, inverse};
+use command::Order;
+use option::{Base, Command, Found};
+use reader::{Reader, Words, extension_values, text};
+
+/// A match or target that the line has loaded so far.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub extension: &'static Extension,
+    /// Where its struct begins in the draft's buffer.
+    data: usize,
+    given: u64,
+}
+
+/// The rule so far. Its buffers are reused from line to line.
+#[derive(Debug)]
+pub struct Draft {
+    family: Family,
+    /// The entry's head and its matches.
+    entry: Vec<u8>,
+    /// The target, which comes last wherever it was named.
+    target_bytes: Vec<u8>,
+    pub(super) matches: Vec<Loaded>,
+    pub(super) target: Option<Loaded>,
+    order: Option<Order>,
+    jump: Option<Jump>,
+    /// What stands after `-p`, until its match was loaded for an option of its own.
+    protocol_word: Option<Vec<u8>>,
+    sources: Vec<(Address, Address)>,
+    destinations: Vec<(Address, Address)>,
+    seen: u32,
+    other_family: bool,
+    /// The match and the target that were looked up last: rulesets name few, and again and again.
+    last_found: [Option<&'static Extension>; 2],
+}
+
+impl Draft {
+    /// An empty draft.
+    pub const fn new(family: Family) -> Self {
+        Self {
+            family,
+            entry: Vec::new(),
+            target_bytes: Vec::new(),
+            matches: Vec::new(),
+            target: None,
+            order: None,
+            jump: None,
+            protocol_word: None,
+            sources: Vec::new(),
+            destinations: Vec::new(),
+            seen: 0,
+            other_family: false,
+            last_found: [None; 2],
+        }
+    }
+
+    /// Reads a line's words and appends the rule to its table. Words of the other family's alone
+    /// (`-6` for IPv4) add nothing.
+    pub fn rule(
+        &mut self,
+        table: &mut Table,
+        words: &Words<'_>,
+        counters: Option<Counters>,
+        line: u32,
+    ) -> Result<(), String> {
+        self.clear();
+        if let Some(counters) = counters {
+            self.set_counters(counters);
+            self.seen |= Base::SetCounters.bit();
+        }
+        let mut reader = Reader::new(words);
+        let mut invert = false;
+        while let Some(word) = reader.next() {
+            if word == b"!" {
+                if invert {
+                    return Err("two \"!\" in a row".to_owned());
+                }
+                invert = true;
+                continue;
+            }
+            self.option(table, word, invert, &mut reader)?;
+            invert = false;
+            if self.other_family {
+                return Ok(());
+            }
+        }
+        if invert {
+            return Err("nothing follows \"!\"".to_owned());
+        }
+        self.finish(table, line)
+    }
+
+    fn clear(&mut self) {
+        let layout = self.family.layout();
+        self.entry.clear();
+        self.entry.resize(layout.size, 0);
+        self.target_bytes.clear();
+        self.matches.clear();
+        self.target = None;
+        self.order = None;
+        self.jump = None;
+        self.protocol_word = None;
+        self.sources.clear();
+        self.destinations.clear();
+        self.seen = 0;
+        self.other_family = false;
+    }
+
+    /// Reads one option with its values.
+    fn option<'w>(
+        &mut self,
+        table: &mut Table,
+        word: &'w [u8],
+        invert: bool,
+        reader: &mut Reader<'w, '_>,
+    ) -> Result<(), String> {
+        let (found, joined) = self.find_option(word)?;
+        match found {
+            Found::Base(Base::Refused(reason)) => Err(format!(
+                "{} cannot stand in a restore file: {reason}",
+                show(word)
+            )),
+            Found::Base(base) => self.base_option(table, base, joined, invert, reader),
+            Found::Match(index, option) => {
+                let loaded = &self.matches[index];
+                let (values, count) =
+                    extension_values(&loaded.extension.options[option], joined, reader)?;
+                let context = self.context();
+                let Loaded {
+                    extension,
+                    data,
+                    given,
+                } = &mut self.matches[index];
+                let end = *data + extension.size;
+                let data = &mut self.entry[*data..end];
+                extension.parse_option(option, invert, &values[..count], context, given, data)
+            }
+            Found::Target(option) => {
+                let context = self.context();
+                let Some(Loaded {
+                    extension,
+                    data,
+                    given,
+                }) = &mut self.target
+                else {
+                    return Err("no target".to_owned());
+                };
+                let (values, count) = extension_values(&extension.options[option], joined, reader)?;
+                let end = *data + extension.size;
+                let data = &mut self.target_bytes[*data..end];
+                extension.parse_option(option, invert, &values[..count], context, given, data)
+            }
+        }
+    }
+
+    /// What an option word is: of the rule itself, or of a match or target that stands before it;
+    /// where none has it, the match of the rule's protocol is loaded, once.
+    fn find_option<'w>(&mut self, word: &'w [u8]) -> Result<(Found, Option<&'w [u8]>), String> {
+        let (option, joined) = option::split(word)?;
+        match option::find(option, self) {
+            Ok(Some(found)) => return Ok((found, joined)),
+            Ok(None) => {}
+            Err(problem) => return Err(problem),
+        }
+        if let Some(extension) = self.protocol_match() {
+            self.load_match(extension);
+            if let Some(found) = option::find(option, self)? {
+                return Ok((found, joined));
+            }
+        }
+        let hint = suggestion(option.trim_start_matches('-'), option::long_names(self));
+        Err(format!("unknown option \"{option}\"{hint}"))
+    }
+
+    /// The match of the rule's protocol: of the name as it was written, else of its number's.
+    fn protocol_match(&mut self) -> Option<&'static Extension> {
+        let word = self.protocol_word.take()?.to_ascii_lowercase();
+        let number = self.entry[self.family.layout().proto];
+        let name = numbers::protocol_name(number).unwrap_or_default();
+        [word.as_slice(), name.as_bytes()]
+            .into_iter()
+            .find_map(|name| extension::find(Role::Match, name, self.family))
+    }
+
+    fn context(&self) -> Context {
+        let layout = self.family.layout();
+        Context {
+            protocol: self.entry[layout.proto],
+            protocol_inverted: self.entry[layout.invflags] & inverse::PROTOCOL != 0,
+            family: self.family,
+            inverted: false,
+        }
+    }
+
+    fn base_option<'w>(
+        &mut self,
+        table: &mut Table,
+        base: Base,
+        joined: Option<&'w [u8]>,
+        invert: bool,
+        reader: &mut Reader<'w, '_>,
+    ) -> Result<(), String> {
+        let name = base.name();
+        let mut value = b"".as_slice();
+        if base.takes_value() {
+            value = reader.value("", name, joined)?;
+            if value == b"!" && base.may_be_inverted() && !invert {
+                return Err(format!("\"!\" stands before {name}, not behind it"));
+            }
+        }
+        let optional = matches!(base, Base::Command(command) if command.is_for_all());
+        if joined.is_some() && !base.takes_value() && !optional {
+            return Err(format!(
+                "{name} takes no value, and each option needs a word of its own"
+            ));
+        }
+        if invert && !base.may_be_inverted() {
+            return Err(format!("\"!\" cannot stand before {name}"));
+        }
+        if base.only_once() && self.seen & base.bit() != 0 {
+            return Err(match (base, &self.order) {
+                (Base::Command(_), Some(order)) if order.command.name() != name => {
+                    format!("{name} cannot stand beside {}", order.command.name())
+                }
+                _ => format!("{name} given twice"),
+            });
+        }
+        self.seen |= base.bit();
+        if invert {
+            let layout = self.family.layout();
+            self.entry[layout.invflags] |= base.inverse_bit();
+        }
+        match base {
+            Base::Command(command) => self.command(table, command, value, joined, reader),
+            Base::Protocol => self.protocol(value, invert),
+            Base::Source => address::parse_list(text(name, value)?, self.family, &mut self.sources),
+            Base::Destination => {
+                address::parse_list(text(name, value)?, self.family, &mut self.destinations)
+            }
+            Base::InInterface => self.interface(value, true),
+            Base::OutInterface => self.interface(value, false),
+            Base::Fragment => self.fragment(),
+            Base::Jump => self.jump(table, value, reader),
+            Base::Goto => self.goto(table, value),
+            Base::Match => self.named_match(value, reader),
+            Base::SetCounters => {
+                let (packets, bytes) = match value.iter().position(|byte| *byte == b',') {
+                    Some(comma) => (&value[..comma], &value[comma + 1..]),
+                    None => (value, reader.value("", name, None)?),
+                };
+                let number = |word| numbers::parse_decimal(text(name, word)?);
+                self.set_counters(Counters {
+                    packets: number(packets)?,
+                    bytes: number(bytes)?,
+                });
+                Ok(())
+            }
+            Base::Ipv4 => {
+                self.other_family = self.family != Family::Ipv4;
+                Ok(())
+            }
+            Base::Ipv6 => {
+                self.other_family = self.family != Family::Ipv6;
+                Ok(())
+            }
+            // Refused before its value is looked for.
+            Base::Refused(reason) => Err(reason.to_owned()),
+        }
+    }
+
+    /// Reads a command's own words: its chain, and a number, a name or a policy.
+    fn command<'w>(
+        &mut self,
+        table: &Table,
+        command: Command,
+        value: &'w [u8],
+        joined: Option<&'w [u8]>,
+        reader: &mut Reader<'w, '_>,
+    ) -> Result<(), String> {
+        let chain = if command.is_for_all() {
+            joined.or_else(|| reader.argument())
+        } else {
+            Some(value)
+        };
+        self.order = Some(Order::read(table, command, chain, reader)?);
+        Ok(())
+    }
+
+    fn set_counters(&mut self, counters: Counters) {
+        let at = self.family.layout().counters;
+        self.entry[at..at + 8].copy_from_slice(&counters.packets.to_ne_bytes());
+        self.entry[at + 8..at + 16].copy_from_slice(&counters.bytes.to_ne_bytes());
+    }
+}

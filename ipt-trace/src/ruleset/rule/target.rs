@@ -1,0 +1,166 @@
+//! Loading matches and targets, and where a rule goes.
+
+use super::super::error::{show, suggestion};
+use super::super::extension::{self, Extension, Role};
+use super::super::table::{Jump, Table, parse_verdict};
+use super::command::unknown_chain;
+use super::reader::Reader;
+use super::{Draft, Loaded};
+use crate::kernel::Family;
+use crate::kernel::abi::{EXTENSION_HEADER, EXTENSION_NAME, STANDARD_TARGET, align};
+
+impl Draft {
+    pub(super) fn goto(&mut self, table: &Table, name: &[u8]) -> Result<(), String> {
+        if table.find(name).is_none() {
+            return Err(format!(
+                "goto \"{}\": {}",
+                show(name),
+                unknown_chain(table, name)
+            ));
+        }
+        self.jump_to_chain(table, name)?;
+        let layout = self.family.layout();
+        self.entry[layout.flags] |= layout.goto_flag;
+        Ok(())
+    }
+
+    /// A chain goes before a target of the same name.
+    pub(super) fn jump(
+        &mut self,
+        table: &Table,
+        name: &[u8],
+        reader: &mut Reader<'_, '_>,
+    ) -> Result<(), String> {
+        if table.find(name).is_some() {
+            return self.jump_to_chain(table, name);
+        }
+        if let Some((revision, data)) = reader.raw()? {
+            self.jump = Some(Jump::Target);
+            return push_raw(&mut self.target_bytes, name, revision, &data);
+        }
+        if let Some(verdict) = parse_verdict(name) {
+            if table.name == "nat" && name == b"DROP" {
+                return Err("DROP has no place in table nat: filter in table filter".to_owned());
+            }
+            self.standard_target(verdict);
+            self.jump = Some(Jump::Target);
+            return Ok(());
+        }
+        let found = self.find(Role::Target, name);
+        let Some(extension) = found else {
+            return Err(unknown_target(table, name, self.family));
+        };
+        self.jump = Some(Jump::Target);
+        let data = push_extension(&mut self.target_bytes, extension);
+        self.target = Some(Loaded {
+            extension,
+            data,
+            given: 0,
+        });
+        Ok(())
+    }
+
+    pub(super) fn jump_to_chain(&mut self, table: &Table, name: &[u8]) -> Result<(), String> {
+        let chain = table
+            .find(name)
+            .filter(|chain| table.chains[*chain as usize].hook.is_none())
+            .ok_or_else(|| format!("built-in chain {} cannot be jumped to", show(name)))?;
+        self.standard_target(0);
+        self.jump = Some(Jump::Chain(chain));
+        Ok(())
+    }
+
+    pub(super) fn standard_target(&mut self, verdict: i32) {
+        self.target_bytes.clear();
+        push_header(&mut self.target_bytes, STANDARD_TARGET, b"", 0);
+        self.target_bytes.extend_from_slice(&verdict.to_ne_bytes());
+        self.target_bytes.resize(STANDARD_TARGET, 0);
+    }
+
+    pub(super) fn named_match(
+        &mut self,
+        name: &[u8],
+        reader: &mut Reader<'_, '_>,
+    ) -> Result<(), String> {
+        if let Some((revision, data)) = reader.raw()? {
+            return push_raw(&mut self.entry, name, revision, &data);
+        }
+        let Some(extension) = self.find(Role::Match, name) else {
+            let hint = suggestion(&show(name), extension::names(Role::Match, self.family));
+            return Err(format!("unknown match \"{}\"{hint}", show(name)));
+        };
+        self.load_match(extension);
+        Ok(())
+    }
+
+    pub(super) fn find(&mut self, role: Role, name: &[u8]) -> Option<&'static Extension> {
+        let last = &mut self.last_found[role as usize];
+        if last.is_none_or(|last| last.name.as_bytes() != name) {
+            *last = extension::find(role, name, self.family);
+        }
+        *last
+    }
+
+    pub(super) fn load_match(&mut self, extension: &'static Extension) {
+        let data = push_extension(&mut self.entry, extension);
+        self.matches.push(Loaded {
+            extension,
+            data,
+            given: 0,
+        });
+    }
+}
+
+fn unknown_target(table: &Table, name: &[u8], family: Family) -> String {
+    let chains: Vec<_> = table.chains.iter().map(|chain| show(&chain.name)).collect();
+    let mut candidates: Vec<&str> = chains.iter().map(String::as_str).collect();
+    candidates.extend(["ACCEPT", "DROP", "RETURN", "QUEUE"]);
+    for target in extension::names(Role::Target, family) {
+        candidates.push(target);
+    }
+    let hint = suggestion(&show(name), candidates);
+    format!(
+        "\"{}\" is neither a target nor a chain declared above in table {}{hint}",
+        show(name),
+        table.name
+    )
+}
+
+fn push_header(bytes: &mut Vec<u8>, size: usize, name: &[u8], revision: u8) {
+    let start = bytes.len();
+    bytes.extend_from_slice(&u16::try_from(size).unwrap_or(u16::MAX).to_ne_bytes());
+    bytes.extend_from_slice(name);
+    bytes.resize(start + 2 + EXTENSION_NAME, 0);
+    bytes.push(revision);
+}
+
+/// Appends a match or target whose bytes are given.
+fn push_raw(bytes: &mut Vec<u8>, name: &[u8], revision: u8, data: &[u8]) -> Result<(), String> {
+    let size = EXTENSION_HEADER + data.len();
+    if name.is_empty() || name.len() >= EXTENSION_NAME || u16::try_from(size).is_err() {
+        return Err(format!(
+            "\"{}\" with {} bytes is too long",
+            show(name),
+            data.len()
+        ));
+    }
+    push_header(bytes, size, name, revision);
+    bytes.extend_from_slice(data);
+    Ok(())
+}
+
+/// Appends an extension's header and its initial struct; returns where the struct begins.
+fn push_extension(bytes: &mut Vec<u8>, extension: &Extension) -> usize {
+    let start = bytes.len();
+    let size = align(EXTENSION_HEADER + extension.size);
+    push_header(
+        bytes,
+        size,
+        extension.kernel_name.as_bytes(),
+        extension.revision,
+    );
+    bytes.resize(start + size, 0);
+    let data = start + EXTENSION_HEADER;
+    extension.initialise(&mut bytes[data..data + extension.size]);
+    data
+}
