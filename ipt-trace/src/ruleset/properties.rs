@@ -220,15 +220,14 @@ pub fn changed_entries(input: &[u8]) {
     entries_are_printed_or_refused(Family::Ipv4, info, &bytes);
 }
 
-/// Bytes as the struct of a match or target: which, and its data of any length.
+/// Bytes as the struct of a match or target, old revisions too: which, and its data of any length.
 pub fn any_extension(input: &[u8]) {
     let Some((which, data)) = input.split_first() else {
         return;
     };
     let known: Vec<_> = [Role::Match, Role::Target]
         .into_iter()
-        .flat_map(|role| extension::names(role, Family::Ipv4).map(move |name| (role, name)))
-        .filter_map(|(role, name)| extension::find(role, name.as_bytes(), Family::Ipv4))
+        .flat_map(|role| extension::all(role, Family::Ipv4))
         .collect();
     let extension = known[usize::from(*which) % known.len()];
     let name = extension.kernel_name.as_bytes();

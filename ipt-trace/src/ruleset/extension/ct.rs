@@ -163,7 +163,8 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     },
 ];
 
-const ALIASED: [u8; 2] = ((NOTRACK | NOTRACK_ALIAS) as u16).to_ne_bytes();
+/// The first two flags.
+const ALIASED: [u8; 2] = 0b11u16.to_ne_bytes();
 
 fn is_alias(data: &[u8]) -> bool {
     Bits::u16(FLAGS, NOTRACK_ALIAS).is_set(data)

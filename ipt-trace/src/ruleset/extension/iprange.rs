@@ -2,7 +2,7 @@
 
 use super::super::address::{parse_literal, write_address};
 use super::value::put;
-use super::{Bits, Context, Extension, Opt, Shown, Value};
+use super::{Bits, Context, Extension, Opt, Parse, Print, Shown, Value};
 use crate::kernel::Family;
 
 /// First and last address are a `union nf_inet_addr` each.
@@ -11,7 +11,7 @@ const DESTINATION: usize = 32;
 const FLAGS: usize = 64;
 
 const fn range(name: &'static str, at: usize, family: Family) -> Opt {
-    let (parse, print): (super::Parse, fn(&[u8], &mut Vec<u8>)) = match (at, family) {
+    let (parse, print): (Parse, Print) = match (at, family) {
         (SOURCE, Family::Ipv4) => (parse_source, |data, out| print(data, SOURCE, 4, out)),
         (SOURCE, Family::Ipv6) => (parse_source, |data, out| print(data, SOURCE, 16, out)),
         (_, Family::Ipv4) => (parse_destination, |data, out| {

@@ -26,8 +26,8 @@ pub(super) fn parse(
     at: usize,
     data: &mut [u8],
 ) -> Result<(), String> {
-    let named = names.iter().find(|(_, name)| name == word);
-    let (value, mask) = match (parse_mark(word), named) {
+    let found = names.iter().find(|(_, name)| name == word);
+    let (value, mask) = match (parse_mark(word), found) {
         (Ok(both), _) => both,
         (Err(_), Some((value, _))) => (*value, u32::MAX),
         (Err(problem), None) => return Err(problem),

@@ -228,7 +228,7 @@ pub struct Extension {
     /// Looks at the finished struct. The mask has bit N for option N if it was given.
     pub finish: Option<Finish>,
     /// Says why no words can stand for a struct of the kernel's.
-    pub check_printable: Option<fn(data: &[u8]) -> Result<(), String>>,
+    pub check_printable: Option<Check>,
     /// Whether a struct of this kernel name and revision is this one rather than a namesake.
     pub is: Option<fn(data: &[u8]) -> bool>,
 }
@@ -349,7 +349,7 @@ pub enum Shown {
     /// Always.
     Always,
     /// Written by this, name and all, if it is to be: for options whose words depend on others.
-    Whole(fn(data: &[u8], out: &mut Vec<u8>)),
+    Whole(Print),
     /// Never: it is another way to write an option that is.
     Never,
 }
@@ -546,7 +546,7 @@ pub enum Value {
         /// Reads the word into the struct.
         parse: fn(word: &[u8], data: &mut [u8]) -> Result<(), String>,
         /// Writes ` word`.
-        print: fn(data: &[u8], out: &mut Vec<u8>),
+        print: Print,
     },
     /// A word, or none where the next one is an option: its parser gets what there is.
     Optional {
@@ -564,12 +564,18 @@ pub enum Value {
         /// Reads the words into the struct.
         parse: Parse,
         /// Writes ` word` for each.
-        print: fn(data: &[u8], out: &mut Vec<u8>),
+        print: Print,
     },
 }
 
 /// Reads an option's words into the struct, or says what is wrong with them.
 pub type Parse = fn(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String>;
+
+/// Writes ` word` for each word of an option.
+pub type Print = fn(data: &[u8], out: &mut Vec<u8>);
+
+/// Looks at a struct of the kernel's before it is printed.
+pub type Check = fn(data: &[u8]) -> Result<(), String>;
 
 /// Looks at the struct when all options are there; bit N of `given` says whether option N was.
 pub type Finish = fn(given: u64, context: Context, data: &mut [u8]) -> Result<(), String>;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::super::address;
 use super::super::numbers::{parse_number, parse_protocol, protocol_name};
 use super::value::{get_u16, get_u32, print_host, put};
-use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
+use super::{Bits, Context, Extension, Opt, Parse, Print, Shown, Value};
 use crate::kernel::Family;
 
 /// How many elements a policy may have.
@@ -89,7 +89,7 @@ const fn policy(families: &'static [Family], pol: &'static [Opt]) -> Extension {
     }
 }
 
-const fn options(print: fn(&[u8], &mut Vec<u8>)) -> [Opt; 10] {
+const fn options(print: Print) -> [Opt; 10] {
     [
         Opt::new(
             "dir",

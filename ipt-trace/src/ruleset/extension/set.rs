@@ -3,7 +3,7 @@
 
 use super::super::words::write_bare;
 use super::value::{get_u16, get_u32, put};
-use super::{Bits, Context, Extension, Int, Opt, Parse, Shown, Value};
+use super::{Bits, Context, Extension, Int, Opt, Parse, Print, Shown, Value};
 use crate::kernel::{Family, ipset};
 
 /// How many parts of an element may be named.
@@ -23,7 +23,7 @@ const OLD_SOURCE: u32 = 1;
 
 /// A set and which parts of a packet are looked for in it, at `at`.
 const fn set(name: &'static str, at: usize, shown: Shown) -> Opt {
-    let (parse, print): (Parse, fn(&[u8], &mut Vec<u8>)) = match at {
+    let (parse, print): (Parse, Print) = match at {
         0 => (
             |words, context, data| parse_set(words, context, 0, data),
             |data, out| print_set(data, 0, out),
