@@ -27,30 +27,41 @@ pub fn parse_ipv4_host(word: &str) -> Result<(Address, Address), String> {
         }
         None => (word, [0xff; 16]),
     };
-    let address = match host.parse::<Ipv4Addr>() {
-        Ok(address) => widen(address.octets()),
-        Err(_) => match resolve(host, Family::Ipv4)?.as_slice() {
-            [address] => *address,
-            _ => return Err(format!("\"{host}\" has more than one address")),
-        },
-    };
-    Ok((address, mask))
+    Ok((parse_host(host, Family::Ipv4)?, mask))
 }
 
 /// The same for IPv6.
 pub fn parse_ipv6_host(word: &str) -> Result<(Address, Address), String> {
     let (host, mask) = match word.split_once('/') {
-        Some((host, mask)) => (host, parse_mask(mask, Family::Ipv6)?),
+        Some((host, mask)) => {
+            let mask = parse_mask(mask, Family::Ipv6)?;
+            let bits = u128::from_be_bytes(mask);
+            if bits.leading_ones() + bits.trailing_zeros() < u128::BITS {
+                return Err(format!("the mask of \"{word}\" is not a prefix"));
+            }
+            (host, mask)
+        }
         None => (word, [0xff; 16]),
     };
-    let address = match host.parse::<Ipv6Addr>() {
-        Ok(address) => address.octets(),
-        Err(_) => match resolve(host, Family::Ipv6)?.as_slice() {
-            [address] => *address,
-            _ => return Err(format!("\"{host}\" has more than one address")),
-        },
+    Ok((parse_host(host, Family::Ipv6)?, mask))
+}
+
+/// The same without a mask: zeros follow an IPv4 address.
+pub fn parse_host(host: &str, family: Family) -> Result<Address, String> {
+    if host.contains('/') {
+        return Err(format!("\"{host}\" is more than one address"));
+    }
+    let literal = match family {
+        Family::Ipv4 => host.parse::<Ipv4Addr>().ok().map(|ip| widen(ip.octets())),
+        Family::Ipv6 => host.parse::<Ipv6Addr>().ok().map(|ip| ip.octets()),
     };
-    Ok((address, mask))
+    if let Some(address) = literal {
+        return Ok(address);
+    }
+    match resolve(host, family)?.as_slice() {
+        [address] => Ok(*address),
+        _ => Err(format!("\"{host}\" has more than one address")),
+    }
 }
 
 /// `a.b.c.d`, or fewer numbers from the left with zeros for the rest. As in iptables, each number
@@ -220,9 +231,10 @@ fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
 pub fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
     let _ = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
         (Ok(v4), _) => write!(out, "{}", Ipv4Addr::from(v4)),
-        // As in inet_ntop, but not in Rust.
-        (_, Ok(v6)) if v6[..12] == [0; 12] && v6[12..14] != [0, 0] => {
-            write!(out, "::{}.{}.{}.{}", v6[12], v6[13], v6[14], v6[15])
+        // As the C library writes it: with its last four bytes in dotted notation if nothing but
+        // zeros is before them.
+        (_, Ok([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])) if a != 0 || b != 0 => {
+            write!(out, "::{}", Ipv4Addr::new(a, b, c, d))
         }
         (_, Ok(v6)) => write!(out, "{}", Ipv6Addr::from(v6)),
         _ => Ok(()),
@@ -350,6 +362,9 @@ mod tests {
             &mut out,
         );
         assert_eq!(out, b"fe80::1");
+        let mut out = Vec::new();
+        write_address(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], &mut out);
+        assert_eq!(out, b"::1.2.3.4");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `-m icmp`: `struct ipt_icmp` (include/uapi/linux/netfilter_ipv4/ip_tables.h).
+//! `-m icmp` and `-m icmp6`: `struct ipt_icmp` (include/uapi/linux/netfilter_ipv4/ip_tables.h) and
+//! `struct ip6t_icmp` (include/uapi/linux/netfilter_ipv6/ip6_tables.h), which are the same.
 
 use std::io::Write as _;
 
@@ -7,17 +8,12 @@ use super::super::numbers::parse_number;
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 
-/// The type that stands for any.
+/// The type that stands for any; not for IPv6.
 const ANY: u8 = 0xff;
 
-pub(super) static EXTENSIONS: &[Extension] = &[Extension {
-    size: 4,
-    families: &[Family::Ipv4],
-    // Any type, codes 0 to 255.
-    initial: &[(0, &[ANY, 0, 0xff])],
-    protocol: Some(1),
-    options: &[Opt::new(
-        "icmp-type",
+const fn icmp_type(name: &'static str, print: fn(&[u8], &mut Vec<u8>)) -> Opt {
+    Opt::new(
+        name,
         Value::Custom {
             words: 1,
             span: (0, 3),
@@ -27,12 +23,36 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
         Shown::Always,
     )
     .inverted(Bits::u8(3, 0x01))
-    .required()],
-    ..Extension::a_match("icmp")
-}];
+    .required()
+}
+
+pub(super) static EXTENSIONS: &[Extension] = &[
+    Extension {
+        size: 4,
+        families: &[Family::Ipv4],
+        // Any type, codes 0 to 255.
+        initial: &[(0, &[ANY, 0, 0xff])],
+        protocol: Some(1),
+        options: &[icmp_type("icmp-type", |data, out| match data[0] {
+            ANY => out.extend_from_slice(b" any"),
+            _ => print(data, out),
+        })],
+        ..Extension::a_match("icmp")
+    },
+    Extension {
+        size: 4,
+        families: &[Family::Ipv6],
+        initial: &[(2, &[0xff])],
+        protocol: Some(58),
+        options: &[icmp_type("icmpv6-type", print)],
+        ..Extension::a_match("icmp6")
+    },
+];
 
 /// Names with their type and, where they mean one, code.
-const TYPES: &[(&str, u8, Option<u8>)] = &[
+type Types = &'static [(&'static str, u8, Option<u8>)];
+
+const TYPES: Types = &[
     ("any", ANY, None),
     ("echo-reply", 0, None),
     ("pong", 0, None),
@@ -75,10 +95,45 @@ const TYPES: &[(&str, u8, Option<u8>)] = &[
     ("address-mask-reply", 18, None),
 ];
 
+const TYPES_6: Types = &[
+    ("destination-unreachable", 1, None),
+    ("no-route", 1, Some(0)),
+    ("communication-prohibited", 1, Some(1)),
+    ("beyond-scope", 1, Some(2)),
+    ("address-unreachable", 1, Some(3)),
+    ("port-unreachable", 1, Some(4)),
+    ("failed-policy", 1, Some(5)),
+    ("reject-route", 1, Some(6)),
+    ("packet-too-big", 2, None),
+    ("time-exceeded", 3, None),
+    ("ttl-exceeded", 3, None),
+    ("ttl-zero-during-transit", 3, Some(0)),
+    ("ttl-zero-during-reassembly", 3, Some(1)),
+    ("parameter-problem", 4, None),
+    ("bad-header", 4, Some(0)),
+    ("unknown-header-type", 4, Some(1)),
+    ("unknown-option", 4, Some(2)),
+    ("echo-request", 128, None),
+    ("ping", 128, None),
+    ("echo-reply", 129, None),
+    ("pong", 129, None),
+    ("router-solicitation", 133, None),
+    ("router-advertisement", 134, None),
+    ("neighbour-solicitation", 135, None),
+    ("neighbor-solicitation", 135, None),
+    ("neighbour-advertisement", 136, None),
+    ("neighbor-advertisement", 136, None),
+    ("redirect", 137, None),
+];
+
 /// A name or the start of just one, or `type[/code]`.
-fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
+fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
-    let (kind, code) = match parse_name(word)? {
+    let types = match context.family {
+        Family::Ipv4 => TYPES,
+        Family::Ipv6 => TYPES_6,
+    };
+    let (kind, code) = match parse_name(word, types)? {
         Some(found) => found,
         None => match word.split_once('/') {
             Some((kind, code)) => (byte(kind)?, Some(byte(code)?)),
@@ -95,23 +150,23 @@ fn byte(word: &str) -> Result<u8, String> {
     Ok(u8::try_from(number).unwrap_or(u8::MAX))
 }
 
-fn parse_name(word: &str) -> Result<Option<(u8, Option<u8>)>, String> {
+fn parse_name(word: &str, types: Types) -> Result<Option<(u8, Option<u8>)>, String> {
     let begins = |name: &str| {
         !word.is_empty()
             && name
                 .get(..word.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(word))
     };
-    if let Some((_, kind, code)) = TYPES
+    if let Some((_, kind, code)) = types
         .iter()
         .find(|(name, ..)| name.eq_ignore_ascii_case(word))
     {
         return Ok(Some((*kind, *code)));
     }
-    let mut candidates = TYPES.iter().filter(|(name, ..)| begins(name));
+    let mut candidates = types.iter().filter(|(name, ..)| begins(name));
     let Some((first, kind, code)) = candidates.next() else {
         if word.starts_with(|first: char| first.is_ascii_alphabetic()) {
-            let hint = suggestion(word, TYPES.iter().map(|(name, ..)| *name));
+            let hint = suggestion(word, types.iter().map(|(name, ..)| *name));
             return Err(format!("unknown ICMP type \"{word}\"{hint}"));
         }
         return Ok(None);
@@ -124,7 +179,6 @@ fn parse_name(word: &str) -> Result<Option<(u8, Option<u8>)>, String> {
 
 fn print(data: &[u8], out: &mut Vec<u8>) {
     let _ = match (data[0], data[1], data[2]) {
-        (ANY, ..) => write!(out, " any"),
         (kind, 0, 0xff) => write!(out, " {kind}"),
         (kind, code, _) => write!(out, " {kind}/{code}"),
     };

@@ -6,8 +6,11 @@
 //! `ALL`.
 
 mod addrtype;
+mod ah;
+mod audit;
 mod bpf;
 mod cgroup;
+mod checksum;
 mod classify;
 mod cluster;
 mod clusterip;
@@ -19,17 +22,24 @@ mod connmark;
 mod conntrack;
 mod cpu;
 mod ct;
+mod dccp;
 mod devgroup;
 mod dscp;
 mod ecn;
 pub mod engine;
+mod esp;
+mod eui64;
+mod frag;
 mod hashlimit;
+mod hbh;
 mod helper;
 mod hmark;
 mod icmp;
 mod idletimer;
+mod ipcomp;
 mod iprange;
 mod iproute2;
+mod ipv6header;
 mod ipvs;
 mod led;
 mod length;
@@ -37,11 +47,14 @@ mod limit;
 mod log;
 mod mac;
 mod mark;
+mod mh;
 mod multiport;
 mod nat;
+mod netmap;
 mod nfacct;
 mod nflog;
 mod nfqueue;
+mod npt;
 mod osf;
 mod owner;
 mod physdev;
@@ -53,16 +66,24 @@ mod realm;
 mod recent;
 mod reject;
 mod rpfilter;
+mod rt;
+mod sctp;
 mod secmark;
 mod set;
 mod socket;
+mod srh;
 mod statistic;
 mod string;
+mod synproxy;
 mod tcp;
 mod tcpmss;
 mod tcpoptstrip;
+mod tee;
 mod time;
 mod tos;
+mod tproxy;
+mod trace;
+mod ttl;
 mod u32;
 mod udp;
 mod ulog;
@@ -75,8 +96,11 @@ use crate::kernel::Family;
 /// Every match and target, in any order; the first that fits an entry's bytes prints it.
 static ALL: &[&[Extension]] = &[
     addrtype::EXTENSIONS,
+    ah::EXTENSIONS,
+    audit::EXTENSIONS,
     bpf::EXTENSIONS,
     cgroup::EXTENSIONS,
+    checksum::EXTENSIONS,
     classify::EXTENSIONS,
     cluster::EXTENSIONS,
     clusterip::EXTENSIONS,
@@ -88,15 +112,22 @@ static ALL: &[&[Extension]] = &[
     conntrack::EXTENSIONS,
     cpu::EXTENSIONS,
     ct::EXTENSIONS,
+    dccp::EXTENSIONS,
     devgroup::EXTENSIONS,
     dscp::EXTENSIONS,
     ecn::EXTENSIONS,
+    esp::EXTENSIONS,
+    eui64::EXTENSIONS,
+    frag::EXTENSIONS,
     hashlimit::EXTENSIONS,
+    hbh::EXTENSIONS,
     helper::EXTENSIONS,
     hmark::EXTENSIONS,
     icmp::EXTENSIONS,
     idletimer::EXTENSIONS,
+    ipcomp::EXTENSIONS,
     iprange::EXTENSIONS,
+    ipv6header::EXTENSIONS,
     ipvs::EXTENSIONS,
     led::EXTENSIONS,
     length::EXTENSIONS,
@@ -104,11 +135,14 @@ static ALL: &[&[Extension]] = &[
     log::EXTENSIONS,
     mac::EXTENSIONS,
     mark::EXTENSIONS,
+    mh::EXTENSIONS,
     multiport::EXTENSIONS,
     nat::EXTENSIONS,
+    netmap::EXTENSIONS,
     nfacct::EXTENSIONS,
     nflog::EXTENSIONS,
     nfqueue::EXTENSIONS,
+    npt::EXTENSIONS,
     osf::EXTENSIONS,
     owner::EXTENSIONS,
     physdev::EXTENSIONS,
@@ -120,16 +154,24 @@ static ALL: &[&[Extension]] = &[
     recent::EXTENSIONS,
     reject::EXTENSIONS,
     rpfilter::EXTENSIONS,
+    rt::EXTENSIONS,
+    sctp::EXTENSIONS,
     secmark::EXTENSIONS,
     set::EXTENSIONS,
     socket::EXTENSIONS,
+    srh::EXTENSIONS,
     statistic::EXTENSIONS,
     string::EXTENSIONS,
+    synproxy::EXTENSIONS,
     tcp::EXTENSIONS,
     tcpmss::EXTENSIONS,
     tcpoptstrip::EXTENSIONS,
+    tee::EXTENSIONS,
     time::EXTENSIONS,
     tos::EXTENSIONS,
+    tproxy::EXTENSIONS,
+    trace::EXTENSIONS,
+    ttl::EXTENSIONS,
     u32::EXTENSIONS,
     udp::EXTENSIONS,
     ulog::EXTENSIONS,
@@ -544,6 +586,11 @@ pub struct Context {
 
 /// The extension of this name, newest revision.
 pub fn find(role: Role, name: &[u8], family: Family) -> Option<&'static Extension> {
+    // The one match that iptables knows by its protocol's other names too.
+    let name = match (role, name) {
+        (Role::Match, b"icmpv6" | b"ipv6-icmp") => b"icmp6",
+        _ => name,
+    };
     all(role, family)
         .filter(|extension| extension.name.as_bytes() == name)
         .max_by_key(|extension| extension.revision)
