@@ -57,6 +57,7 @@ impl Draft {
             data,
             given: 0,
         });
+        self.before_target = self.matches.len();
         Ok(())
     }
 
