@@ -14,7 +14,7 @@ const fn index(inverse: usize) -> Opt {
             first: Int::u32(0),
             last: Int::u32(4),
         },
-        Shown::Changed,
+        Shown::ChangedOrInverted,
     )
     .inverted(Bits::u8(inverse, 0x01))
 }

@@ -12,7 +12,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
             first: Int::u32(0),
             last: Int::u32(4),
         },
-        Shown::Changed,
+        Shown::ChangedOrInverted,
     )
     .inverted(Bits::u8(8, 0x01))],
     ..Extension::a_match("esp")

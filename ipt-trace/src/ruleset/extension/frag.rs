@@ -21,7 +21,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
                 first: Int::u32(0),
                 last: Int::u32(4),
             },
-            Shown::Changed,
+            Shown::ChangedOrInverted,
         )
         .given(Bits::u8(FLAGS, 0x01))
         .inverted(Bits::u8(INVERSE, 0x01)),

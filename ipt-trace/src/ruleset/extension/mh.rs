@@ -40,7 +40,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
             parse,
             print,
         },
-        Shown::Changed,
+        Shown::ChangedOrInverted,
     )
     .inverted(Bits::u8(2, 0x01))],
     ..Extension::a_match("mh")

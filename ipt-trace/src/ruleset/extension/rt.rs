@@ -66,7 +66,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
                 first: Int::u32(4),
                 last: Int::u32(8),
             },
-            Shown::Changed,
+            Shown::ChangedOrInverted,
         )
         .given(Bits::u8(FLAGS, 0x02))
         .inverted(Bits::u8(INVERSE, 0x02)),

@@ -1,7 +1,8 @@
 //! `-j TEE`, revision 1: `struct xt_tee_tginfo` (include/uapi/linux/netfilter/xt_TEE.h).
 
 use super::super::address::{parse_host, write_address};
-use super::value::put;
+use super::super::words::write_quoted;
+use super::value::{put, until_zero};
 use super::{Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 
@@ -31,10 +32,28 @@ const fn gateway<const LENGTH: usize>() -> Opt {
 
 const OIF: Opt = Opt::new(
     "oif",
-    Value::Text {
-        at: INTERFACE,
-        len: INTERFACE_BYTES,
-        min: 0,
+    Value::Custom {
+        words: 1,
+        span: (INTERFACE, INTERFACE_BYTES),
+        parse: |words, _, data| {
+            if words[0].contains('\0') {
+                return Err("its value has a zero byte".to_owned());
+            }
+            // As iptables does, cut off what does not fit.
+            let length = words[0].len().min(INTERFACE_BYTES - 1);
+            put(data, INTERFACE, &words[0].as_bytes()[..length]);
+            Ok(())
+        },
+        print: |data, out| {
+            let name = until_zero(&data[INTERFACE..INTERFACE + INTERFACE_BYTES]);
+            // Unlike other texts, it has quotes only where it cannot do without.
+            if name.iter().any(|byte| b" \t\"'\\".contains(byte)) {
+                write_quoted(name, out);
+            } else {
+                out.push(b' ');
+                out.extend_from_slice(name);
+            }
+        },
     },
     Shown::If(|data| data[INTERFACE] != 0),
 );

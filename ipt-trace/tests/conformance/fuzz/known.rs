@@ -107,7 +107,16 @@ const ON_PURPOSE: &[Known] = &[
     Known {
         kind: Kind::Text,
         said: "",
-        words: &["! -i +", "! -o +"],
+        words: &[
+            "! -i +",
+            "! -o +",
+            "! --ahspi 0:4294967295",
+            "! --espspi 0:4294967295",
+            "! --fragid 0:4294967295",
+            "! --ipcompspi 0:4294967295",
+            "! --mh-type 0:255",
+            "! --rt-segsleft 0:4294967295",
+        ],
         reason: "iptables-save leaves it out, so that a rule that never matches would always match",
     },
 ];
