@@ -154,8 +154,12 @@ fn losses_of_rule(entry: EntryRef<'_>) -> Losses {
             b"+" => Losses::Bytes,
             name => losses_of_name(name),
         });
-    let lossy = entry.matches().chain([entry.target()]).any(loses_bytes);
-    let of_matches = if lossy {
+    let mut all = entry.matches().chain([entry.target()]);
+    // Two rates of one estimator are printed with an option that may stand only once.
+    let unreadable = entry.matches().any(|found| found.name == b"rateest");
+    let of_matches = if unreadable {
+        Losses::Words
+    } else if all.any(loses_bytes) {
         Losses::Bytes
     } else {
         Losses::Nothing
@@ -173,8 +177,8 @@ fn loses_bytes(found: ExtensionRef<'_>) -> bool {
     const CONNTRACK_FLAGS: usize = 146;
     match found.name {
         b"" | b"ERROR" | b"addrtype" | b"comment" | b"icmp" | b"limit" | b"mark" | b"multiport"
-        | b"statistic" | b"tcp" | b"udp" | b"CONNMARK" | b"DNAT" | b"LOG" | b"MARK"
-        | b"MASQUERADE" | b"REDIRECT" | b"REJECT" | b"SNAT" => false,
+        | b"statistic" | b"tcp" | b"udp" | b"DNAT" | b"LOG" | b"MARK" | b"MASQUERADE"
+        | b"REDIRECT" | b"REJECT" | b"SNAT" => false,
         b"conntrack" => get_u16(found.data, CONNTRACK_FLAGS) & ADDRESSES != 0,
         _ => true,
     }
@@ -290,6 +294,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
+    use proptest::test_runner::RngSeed;
 
     use super::{EVERY_OPTION, any_entries, any_extension, changed_entries, rules_read_back};
 
@@ -377,6 +382,13 @@ mod tests {
     }
 
     proptest! {
+        // The same inputs every time; new ones are the fuzz targets' business.
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(1),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn any_bytes_are_read_or_refused(input in vec(any::<u8>(), 0..200)) {
             rules_read_back(&input);
