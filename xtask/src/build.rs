@@ -1,13 +1,15 @@
 //! `cargo xtask build`, and finding what cargo built.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::{Message, Metadata, Package, TargetKind};
 
+use crate::cleanup::{self, Guard};
 use crate::process::{self, Tracked};
 use crate::{ui, workspace};
 
@@ -37,6 +39,19 @@ pub fn test(name: &str, release: bool) -> Result<(PathBuf, Option<PathBuf>)> {
         release,
     )?;
     Ok((built.get(name)?, built.get(PROGRAM).ok()))
+}
+
+/// A copy of the program that goes with the guard, so that no build meanwhile changes what is compared.
+pub fn copy(program: &Path) -> Result<(PathBuf, Guard)> {
+    let folder = workspace::cache().join("compared");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{}-{}", PROGRAM, std::process::id()));
+    let guard = cleanup::defer({
+        let path = path.clone();
+        move || drop(fs::remove_file(path))
+    });
+    fs::copy(program, &path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok((path, guard))
 }
 
 /// The workspace as cargo sees it.

@@ -11,7 +11,6 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::cleanup::{self, Guard};
 use crate::debian::{self, Suite};
 use crate::setup::{self, Need};
 use crate::{build, process, ui, workspace};
@@ -49,7 +48,7 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     setup::ensure(&[Need::EbpfToolchain, Need::Namespaces])?;
     let files = files()?;
     let (test, program) = build::test(TARGET, options.release)?;
-    let (program, _copy) = copy(&program.context("there is no program to compare")?)?;
+    let (program, _copy) = build::copy(&program.context("there is no program to compare")?)?;
     let mut command = Command::new(test);
     command.env("IPT_TRACE", program).arg(files);
     for name in &options.extension {
@@ -65,19 +64,6 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     }
     let status = process::status(&mut command)?;
     Ok(ExitCode::from(u8::from(!status.success())))
-}
-
-/// A copy of the program, so that no build meanwhile changes what is compared.
-fn copy(program: &Path) -> Result<(PathBuf, Guard)> {
-    let folder = workspace::cache().join("conformance");
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("{}-{}", build::PROGRAM, std::process::id()));
-    let guard = cleanup::defer({
-        let path = path.clone();
-        move || drop(fs::remove_file(path))
-    });
-    fs::copy(program, &path).with_context(|| format!("cannot create {}", path.display()))?;
-    Ok((path, guard))
 }
 
 /// The folder of the installed version's test files, downloaded unless it is there.

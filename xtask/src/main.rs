@@ -1,5 +1,6 @@
 //! Sets up, builds, tests and shows ipt-trace.
 
+mod bench;
 mod build;
 mod cleanup;
 mod conformance;
@@ -51,6 +52,8 @@ enum Task {
     Test(test::Options),
     /// Compare every rule of iptables' own test files, or random ones, with what iptables-legacy makes of it
     Conformance(conformance::Options),
+    /// Measure restores and saves beside iptables-legacy and beside what the kernel alone needs
+    BenchRestore(bench::Options),
     /// Run a command, or the VM tests, on kernels in virtual machines
     Vm(vm::Options),
 }
@@ -78,6 +81,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Demo(options) => return demo::perform(&options),
         Task::Test(options) => return test::perform(&options),
         Task::Conformance(options) => return conformance::perform(&options),
+        Task::BenchRestore(options) => return bench::perform(&options),
         Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)

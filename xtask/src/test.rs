@@ -12,7 +12,7 @@ use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::tally::Tally;
 use crate::vm::{self, End, Guest, Kernels, Machine};
-use crate::{build, conformance, process, ui, workspace};
+use crate::{bench, build, conformance, process, ui, workspace};
 
 /// The test target that needs root and works in namespaces of this machine.
 const HOST: &str = "host";
@@ -143,7 +143,7 @@ impl Targets {
                     _ if !target.kind.contains(&TargetKind::Test) => {}
                     HOST if program => found.host = true,
                     VM if program => found.vm = true,
-                    conformance::TARGET if program => {}
+                    conformance::TARGET | bench::TARGET if program => {}
                     _ => found.others.push(target.name),
                 }
             }

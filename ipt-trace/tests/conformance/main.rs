@@ -71,6 +71,12 @@ fn perform(args: &Args) -> Result<bool, String> {
         only: &args.extension,
         files: &Files::read(&args.files, &[])?,
     });
+    if findings.is_empty() {
+        return Err(format!(
+            "ipt-trace has no match or target called {}; it has those of its README",
+            args.extension.join(" or ")
+        ));
+    }
     findings.print(seed, start.elapsed());
     Ok(findings.is_clean())
 }

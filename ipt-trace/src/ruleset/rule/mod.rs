@@ -39,6 +39,8 @@ pub struct Draft<'k> {
     target_bytes: Vec<u8>,
     pub(super) matches: Vec<Loaded>,
     pub(super) target: Option<Loaded>,
+    /// How many matches had been named when the target was.
+    before_target: usize,
     order: Option<Order>,
     jump: Option<Jump>,
     /// What stands after `-p`, until its match was loaded for an option of its own.
@@ -61,6 +63,7 @@ impl<'k> Draft<'k> {
             target_bytes: Vec::new(),
             matches: Vec::new(),
             target: None,
+            before_target: 0,
             order: None,
             jump: None,
             protocol_word: None,
@@ -115,6 +118,7 @@ impl<'k> Draft<'k> {
         self.target_bytes.clear();
         self.matches.clear();
         self.target = None;
+        self.before_target = 0;
         self.order = None;
         self.jump = None;
         self.protocol_word = None;

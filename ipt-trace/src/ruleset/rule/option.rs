@@ -291,17 +291,22 @@ pub fn find(option: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {
     find_abbreviated(long, draft)
 }
 
+/// Of several that have it, the one that was named last.
 fn find_loaded(long: &str, draft: &Draft<'_>) -> Option<Found> {
-    let loaded = draft.matches.iter().enumerate().rev();
-    let of_matches = loaded.filter_map(|(index, loaded)| {
-        let option = loaded.extension.option(long)?;
+    let of_match = |index: usize| {
+        let option = draft.matches[index].extension.option(long)?;
         Some(Found::Match(index, option))
-    });
-    let of_target = draft
-        .target
-        .iter()
-        .filter_map(|loaded| loaded.extension.option(long).map(Found::Target));
-    of_matches.chain(of_target).next()
+    };
+    let of_target = || {
+        let target = draft.target.as_ref()?;
+        target.extension.option(long).map(Found::Target)
+    };
+    let (before, all) = (draft.before_target, draft.matches.len());
+    (before..all)
+        .rev()
+        .find_map(of_match)
+        .or_else(of_target)
+        .or_else(|| (0..before).rev().find_map(of_match))
 }
 
 fn find_abbreviated(start: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {

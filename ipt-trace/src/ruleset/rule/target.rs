@@ -58,6 +58,7 @@ impl Draft<'_> {
             data,
             given: 0,
         });
+        self.before_target = self.matches.len();
         Ok(())
     }
 

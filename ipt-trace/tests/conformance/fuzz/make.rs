@@ -1,4 +1,4 @@
-//! Makes random rules of the descriptions: mostly such that could be taken, each second one with
+//! Makes random rules of the descriptions: such that could be taken, but for a third of them with
 //! something wrong on purpose.
 
 use ipt_trace::kernel::Family;
@@ -99,7 +99,7 @@ impl Maker {
         if let Some(protocol) = wanted {
             rule.parts.insert(0, protocol);
         }
-        if self.random.percent(40) {
+        if self.random.percent(33) {
             self.spoil(&mut rule);
         }
         Some(rule)
@@ -276,18 +276,12 @@ impl Maker {
 
     /// A target without options, or none.
     fn plain_target(&mut self, rule: &mut Rule) {
-        let target = *self.random.pick(&[
-            "",
-            "",
-            "-j ACCEPT",
-            "-j DROP",
-            "-j RETURN",
-            "-j QUEUE",
-            "-j user",
-            "-g user",
-            "-j nope",
-            "-j INPUT",
-        ]);
+        let targets: &[&str] = if self.random.percent(96) {
+            &["", "", "-j ACCEPT", "-j RETURN", "-j user", "-g user"]
+        } else {
+            &["-j DROP", "-j QUEUE", "-j nope", "-j INPUT"]
+        };
+        let target = *self.random.pick(targets);
         if !target.is_empty() {
             rule.parts
                 .push(target.split(' ').map(str::to_owned).collect());

@@ -215,7 +215,12 @@ impl Findings {
         }
     }
 
-    /// Whether nothing differs.
+    /// Whether there was no rule at all.
+    pub const fn is_empty(&self) -> bool {
+        self.rules == 0
+    }
+
+    /// Whether nothing differs but what is meant to.
     pub fn is_clean(&self) -> bool {
         self.groups.values().all(|group| group.reason.is_some())
     }
