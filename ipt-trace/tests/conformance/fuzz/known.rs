@@ -104,6 +104,16 @@ const ON_PURPOSE: &[Known] = &[
         &[],
         "the kernel's struct has no place for it",
     ),
+    refused(
+        "is not between 0 and 255",
+        &["--wscale: ", "--dst-opts: ", "--hbh-opts: "],
+        "iptables drops the upper bits of the number",
+    ),
+    refused(
+        "is not between 0 and 65535",
+        &["--mss: ", "--on-port: "],
+        "iptables drops the upper bits of the number",
+    ),
     Known {
         kind: Kind::Text,
         said: "",

@@ -608,6 +608,14 @@ pub const MATCHES: &[Case] = &[
     same("-A INPUT -p tcp -m multiport --dports 0x50,010"),
     same("-A INPUT -p tcp -m multiport --dports 1:2:3"),
     same("-A INPUT -p tcp -m multiport --dports 65536"),
+    we_refuse(
+        "-A INPUT -p tcp -j SYNPROXY --mss 65536",
+        "iptables makes 0 of it",
+    ),
+    we_refuse(
+        "-A INPUT -p tcp -j SYNPROXY --wscale 256",
+        "iptables makes 0 of it",
+    ),
     same("-A INPUT -p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"),
     same("-A INPUT -p tcp -m multiport --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16"),
     same("-A INPUT -p tcp -m multiport --dports 1:2,3:4,5:6,7:8,9:10,11:12,13:14,15"),
