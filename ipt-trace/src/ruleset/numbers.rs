@@ -4,6 +4,11 @@ use std::sync::LazyLock;
 
 /// A number in C's notation: decimal, `0x` hexadecimal or `0` octal, perhaps with a `+`.
 pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
+    if let Some(number) = parse_plain(word)
+        && (min..=max).contains(&number)
+    {
+        return Ok(number);
+    }
     let digits = word.trim_start();
     let digits = digits.strip_prefix('+').unwrap_or(digits);
     let number = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
@@ -18,6 +23,23 @@ pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
         Some(_) => Err(format!("\"{word}\" is not between {min} and {max}")),
         None => Err(format!("\"{word}\" is not a number")),
     }
+}
+
+/// What nearly every number is: a few decimal digits that say nothing of another notation.
+fn parse_plain(word: &str) -> Option<u64> {
+    let digits = word.as_bytes();
+    let plain = match digits {
+        [] | [b'0', _, ..] => false,
+        _ => digits.len() < 10,
+    };
+    plain
+        .then(|| {
+            digits.iter().try_fold(0, |number, digit| {
+                let value = u64::from(digit.wrapping_sub(b'0'));
+                (value < 10).then_some(number * 10 + value)
+            })
+        })
+        .flatten()
 }
 
 /// A decimal number, whatever zeros it begins with.

@@ -12,10 +12,10 @@ impl Extension {
     }
 
     /// The option of this name, exactly.
-    pub fn option(&self, name: &str) -> Option<usize> {
+    pub fn option(&self, name: &[u8]) -> Option<usize> {
         self.options
             .iter()
-            .position(|option| option.names().any(|known| known == name))
+            .position(|option| option.names().any(|known| known.as_bytes() == name))
     }
 
     /// Takes an option with its words into the struct; `given` remembers what came before.

@@ -94,11 +94,17 @@ impl Draft {
     }
 
     pub(super) fn find(&mut self, role: Role, name: &[u8]) -> Option<&'static Extension> {
-        let last = &mut self.last_found[role as usize];
-        if last.is_none_or(|last| last.name.as_bytes() != name) {
-            *last = extension::find(role, name, self.family);
+        let known = &mut self.known[role as usize];
+        let found = known.iter().find(|known| known.name.as_bytes() == name);
+        if let Some(found) = found {
+            return Some(found);
         }
-        *last
+        let found = extension::find(role, name, self.family)?;
+        // A name that stands for another's extension is looked up each time.
+        if found.name.as_bytes() == name {
+            known.push(found);
+        }
+        Some(found)
     }
 
     pub(super) fn load_match(&mut self, extension: &'static Extension) {
