@@ -55,6 +55,23 @@ fn parse_radix(digits: &str, radix: u32) -> Option<u64> {
         .flatten()
 }
 
+/// Writes a decimal number, without what `write!` does for widths and signs: a saved table is full
+/// of them.
+pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+    const MOST_DIGITS: usize = 20;
+    let mut digits = [b'0'; MOST_DIGITS];
+    let mut start = MOST_DIGITS - 1;
+    loop {
+        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+        start -= 1;
+    }
+    out.extend_from_slice(&digits[start..]);
+}
+
 /// A port by number or service name.
 pub fn parse_port(word: &str) -> Result<u16, String> {
     match parse_number(word, 0, u64::from(u16::MAX)) {
@@ -194,7 +211,9 @@ fn read_database<T: Copy>(path: &str, number: impl Fn(&str) -> Option<T>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_decimal_port, parse_number, parse_port, parse_ports, parse_protocol};
+    use super::{
+        parse_decimal_port, parse_number, parse_port, parse_ports, parse_protocol, write_decimal,
+    };
 
     #[test]
     fn numbers_are_in_c_notation() {
@@ -206,6 +225,15 @@ mod tests {
             assert!(parse_number(bad, 0, 99).is_err(), "{bad}");
         }
         assert!(parse_number("100", 0, 99).is_err());
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are() {
+        for number in [0, 7, 10, 255, 65_535, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -110,12 +110,13 @@ pub fn write_quoted(word: &[u8], out: &mut Vec<u8>) {
         return;
     }
     out.push(b'"');
-    for &byte in word {
-        if matches!(byte, b'"' | b'\\' | b'\'') {
-            out.push(b'\\');
-        }
-        out.push(byte);
+    let mut start = 0;
+    for at in memchr::memchr3_iter(b'"', b'\\', b'\'', word) {
+        out.extend_from_slice(&word[start..at]);
+        out.push(b'\\');
+        start = at;
     }
+    out.extend_from_slice(&word[start..]);
     out.push(b'"');
 }
 

@@ -143,12 +143,15 @@ impl Extension {
                 .copied()
                 .unwrap_or(0)
         };
-        option
-            .value
-            .spans()
-            .into_iter()
-            .flat_map(|(at, len)| at..at + len)
-            .any(|at| data[at] != initial_byte(at))
+        option.value.spans().any(|(at, len)| {
+            let overlaps =
+                |(start, bytes): &(usize, &[u8])| *start < at + len && at < start + bytes.len();
+            if self.initial.iter().any(overlaps) {
+                (at..at + len).any(|at| data[at] != initial_byte(at))
+            } else {
+                data[at..at + len].iter().any(|byte| *byte != 0)
+            }
+        })
     }
 }
 
