@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr, ToSocketAddrs};
 
-use super::numbers::parse_number;
+use super::numbers::{parse_number, write_decimal};
 use crate::kernel::Family;
 use crate::kernel::abi::INTERFACE;
 
@@ -229,15 +229,22 @@ fn resolve(host: &str, family: Family) -> Result<Vec<Address>, String> {
 
 /// Writes an address of four or sixteen bytes.
 pub fn write_address(bytes: &[u8], out: &mut Vec<u8>) {
-    let _ = match (<[u8; 4]>::try_from(bytes), <[u8; 16]>::try_from(bytes)) {
-        (Ok(v4), _) => write!(out, "{}", Ipv4Addr::from(v4)),
+    if let Ok([a, rest @ ..]) = <[u8; 4]>::try_from(bytes) {
+        write_decimal(u64::from(a), out);
+        for byte in rest {
+            out.push(b'.');
+            write_decimal(u64::from(byte), out);
+        }
+        return;
+    }
+    let _ = match <[u8; 16]>::try_from(bytes) {
         // As the C library writes it: with its last four bytes in dotted notation if nothing but
         // zeros is before them.
-        (_, Ok([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d])) if a != 0 || b != 0 => {
+        Ok([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]) if a != 0 || b != 0 => {
             write!(out, "::{}", Ipv4Addr::new(a, b, c, d))
         }
-        (_, Ok(v6)) => write!(out, "{}", Ipv6Addr::from(v6)),
-        _ => Ok(()),
+        Ok(v6) => write!(out, "{}", Ipv6Addr::from(v6)),
+        Err(_) => Ok(()),
     };
 }
 
@@ -254,7 +261,7 @@ pub fn write_mask(bytes: &[u8], out: &mut Vec<u8>) {
         })
         .all(|fits| fits);
     if prefix && ones == total {
-        let _ = write!(out, "{total}");
+        write_decimal(u64::from(total), out);
     } else {
         write_address(bytes, out);
     }

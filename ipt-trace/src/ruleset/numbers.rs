@@ -4,6 +4,11 @@ use std::sync::LazyLock;
 
 /// A number in C's notation: decimal, `0x` hexadecimal or `0` octal, perhaps with a `+`.
 pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
+    if let Some(number) = parse_plain(word)
+        && (min..=max).contains(&number)
+    {
+        return Ok(number);
+    }
     let digits = word.trim_start();
     let digits = digits.strip_prefix('+').unwrap_or(digits);
     let number = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
@@ -20,6 +25,23 @@ pub fn parse_number(word: &str, min: u64, max: u64) -> Result<u64, String> {
     }
 }
 
+/// What nearly every number is: a few decimal digits that say nothing of another notation.
+fn parse_plain(word: &str) -> Option<u64> {
+    let digits = word.as_bytes();
+    let plain = match digits {
+        [] | [b'0', _, ..] => false,
+        _ => digits.len() < 10,
+    };
+    plain
+        .then(|| {
+            digits.iter().try_fold(0, |number, digit| {
+                let value = u64::from(digit.wrapping_sub(b'0'));
+                (value < 10).then_some(number * 10 + value)
+            })
+        })
+        .flatten()
+}
+
 /// A decimal number, whatever zeros it begins with.
 pub fn parse_decimal(word: &str) -> Result<u64, String> {
     parse_radix(word, 10).ok_or_else(|| format!("\"{word}\" is not a decimal number"))
@@ -31,6 +53,23 @@ fn parse_radix(digits: &str, radix: u32) -> Option<u64> {
     plain
         .then(|| u64::from_str_radix(digits, radix).ok())
         .flatten()
+}
+
+/// Writes a decimal number, without what `write!` does for widths and signs: a saved table is full
+/// of them.
+pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+    const MOST_DIGITS: usize = 20;
+    let mut digits = [b'0'; MOST_DIGITS];
+    let mut start = MOST_DIGITS - 1;
+    loop {
+        digits[start] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+        start -= 1;
+    }
+    out.extend_from_slice(&digits[start..]);
 }
 
 /// A port by number or service name.
@@ -172,7 +211,9 @@ fn read_database<T: Copy>(path: &str, number: impl Fn(&str) -> Option<T>) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_decimal_port, parse_number, parse_port, parse_ports, parse_protocol};
+    use super::{
+        parse_decimal_port, parse_number, parse_port, parse_ports, parse_protocol, write_decimal,
+    };
 
     #[test]
     fn numbers_are_in_c_notation() {
@@ -184,6 +225,15 @@ mod tests {
             assert!(parse_number(bad, 0, 99).is_err(), "{bad}");
         }
         assert!(parse_number("100", 0, 99).is_err());
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are() {
+        for number in [0, 7, 10, 255, 65_535, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::address::{write_address, write_mask};
 use super::entry::{EntryRef, ExtensionRef};
 use super::extension::value::until_zero;
 use super::extension::{self, Role};
-use super::numbers::protocol_name;
+use super::numbers::{protocol_name, write_decimal};
 use super::raw;
 use super::snapshot::Snapshot;
 use super::table::verdict_name;
@@ -101,7 +101,8 @@ pub fn print_rule(
         }
         Err(_) => {
             let name = verdict_name(verdict).ok_or("its verdict is unknown")?;
-            let _ = write!(out, " -j {name}");
+            out.extend_from_slice(b" -j ");
+            out.extend_from_slice(name.as_bytes());
         }
     }
     Ok(())
@@ -110,45 +111,62 @@ pub fn print_rule(
 fn print_selectors(entry: EntryRef<'_>, out: &mut Vec<u8>) {
     let layout = entry.layout();
     let invflags = entry.byte(layout.invflags);
-    let not = |bit: u8| if invflags & bit == 0 { "" } else { " !" };
-    for (letter, address, mask, bit) in [
-        ('s', layout.src, layout.smsk, inverse::SOURCE),
-        ('d', layout.dst, layout.dmsk, inverse::DESTINATION),
+    let not = |bit: u8| match invflags & bit {
+        0 => b"".as_slice(),
+        _ => b" !",
+    };
+    for (option, address, mask, bit) in [
+        (b" -s ", layout.src, layout.smsk, inverse::SOURCE),
+        (b" -d ", layout.dst, layout.dmsk, inverse::DESTINATION),
     ] {
         let address = entry.field(address, layout.address);
         let mask = entry.field(mask, layout.address);
         let any = address.iter().chain(mask).all(|byte| *byte == 0);
         if !any || invflags & bit != 0 {
-            let _ = write!(out, "{} -{letter} ", not(bit));
+            out.extend_from_slice(not(bit));
+            out.extend_from_slice(option);
             write_address(address, out);
             out.push(b'/');
             write_mask(mask, out);
         }
     }
-    for (letter, name, mask, bit) in [
-        ('i', layout.iniface, layout.iniface_mask, inverse::VIA_IN),
-        ('o', layout.outiface, layout.outiface_mask, inverse::VIA_OUT),
+    for (option, name, mask, bit) in [
+        (
+            b" -i ",
+            layout.iniface,
+            layout.iniface_mask,
+            inverse::VIA_IN,
+        ),
+        (
+            b" -o ",
+            layout.outiface,
+            layout.outiface_mask,
+            inverse::VIA_OUT,
+        ),
     ] {
         let name = until_zero(entry.field(name, INTERFACE));
         let mask = entry.field(mask, INTERFACE);
         // Like iptables-save, leave out "+", which any interface is; but "! -i +" is none.
         let compared = mask[0] != 0 || (invflags & bit != 0 && !name.is_empty());
         if compared {
-            let _ = write!(out, "{} -{letter} ", not(bit));
+            out.extend_from_slice(not(bit));
+            out.extend_from_slice(option);
             print_interface(name, mask, out);
         }
     }
     let protocol = entry.protocol();
     if protocol != 0 {
-        out.extend_from_slice(not(inverse::PROTOCOL).as_bytes());
-        let _ = match u8::try_from(protocol).ok().and_then(protocol_name) {
-            Some(name) => write!(out, " -p {name}"),
-            None => write!(out, " -p {protocol}"),
-        };
+        out.extend_from_slice(not(inverse::PROTOCOL));
+        out.extend_from_slice(b" -p ");
+        match u8::try_from(protocol).ok().and_then(protocol_name) {
+            Some(name) => out.extend_from_slice(name.as_bytes()),
+            None => write_decimal(u64::from(protocol), out),
+        }
     }
     let fragment = entry.byte(layout.flags) & FRAGMENT_FLAG != 0;
     if fragment && layout.address == 4 {
-        let _ = write!(out, "{} -f", not(inverse::FRAGMENT));
+        out.extend_from_slice(not(inverse::FRAGMENT));
+        out.extend_from_slice(b" -f");
     }
 }
 
@@ -174,11 +192,10 @@ fn print_extension(
         revision,
         data,
     } = found;
-    let letter = match role {
-        Role::Match => 'm',
-        Role::Target => 'j',
-    };
-    let _ = write!(out, " -{letter} ");
+    out.extend_from_slice(match role {
+        Role::Match => b" -m ",
+        Role::Target => b" -j ",
+    });
     let known = extension::find_kernel(role, name, revision, snapshot.family(), data);
     // What the words would need may be gone, as the name of a set.
     let known = known.filter(|known| {

@@ -36,21 +36,27 @@ impl SparseEntries {
         let start = self.words.len();
         let place = u32::try_from(start).ok()?;
         let count = entry.len() / size_of::<u64>();
-        let mut end = start + 1 + further_bits(count);
+        let further = further_bits(count);
         // Every word is written, and only one that is not zero stays: no branch to guess.
-        self.words.resize(end + count, 0);
-        let mut head = count as u64;
-        for (index, bytes) in entry.chunks_exact(size_of::<u64>()).enumerate() {
-            let word = bytes.try_into().map_or(0, u64::from_ne_bytes);
-            self.words[end] = word;
-            let there = u64::from(word != 0);
-            end += usize::from(word != 0);
-            match index.checked_sub(IN_HEAD) {
-                None => head |= there << (COUNT_BITS + index),
-                Some(index) => self.words[start + 1 + index / 64] |= there << (index % 64),
+        self.words.resize(start + 1 + further + count, 0);
+        let (bits, words) = self.words[start..].split_at_mut(1 + further);
+        let mut end = 0;
+        let mut pack = |part: &[u8]| {
+            let mut there = 0;
+            for (index, bytes) in part.chunks_exact(size_of::<u64>()).enumerate() {
+                let word = bytes.try_into().map_or(0, u64::from_ne_bytes);
+                words[end] = word;
+                there |= u64::from(word != 0) << index;
+                end += usize::from(word != 0);
             }
+            there
+        };
+        let (first, rest) = entry.split_at(entry.len().min(IN_HEAD * size_of::<u64>()));
+        bits[0] = count as u64 | pack(first) << COUNT_BITS;
+        for (bits, part) in bits[1..].iter_mut().zip(rest.chunks(64 * size_of::<u64>())) {
+            *bits = pack(part);
         }
-        self.words[start] = head;
+        let end = start + 1 + further + end;
         self.words.truncate(end);
         Some(place)
     }

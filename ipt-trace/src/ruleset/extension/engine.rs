@@ -12,10 +12,10 @@ impl Extension {
     }
 
     /// The option of this name, exactly.
-    pub fn option(&self, name: &str) -> Option<usize> {
+    pub fn option(&self, name: &[u8]) -> Option<usize> {
         self.options
             .iter()
-            .position(|option| option.names().any(|known| known == name))
+            .position(|option| option.names().any(|known| known.as_bytes() == name))
     }
 
     /// Takes an option with its words into the struct; `given` remembers what came before.
@@ -143,12 +143,15 @@ impl Extension {
                 .copied()
                 .unwrap_or(0)
         };
-        option
-            .value
-            .spans()
-            .into_iter()
-            .flat_map(|(at, len)| at..at + len)
-            .any(|at| data[at] != initial_byte(at))
+        option.value.spans().any(|(at, len)| {
+            let overlaps =
+                |(start, bytes): &(usize, &[u8])| *start < at + len && at < start + bytes.len();
+            if self.initial.iter().any(overlaps) {
+                (at..at + len).any(|at| data[at] != initial_byte(at))
+            } else {
+                data[at..at + len].iter().any(|byte| *byte != 0)
+            }
+        })
     }
 }
 

@@ -180,6 +180,17 @@ static ALL: &[&[Extension]] = &[
     ulog::EXTENSIONS,
 ];
 
+/// All by what the kernel calls them, in their order: each match and target of a table that is
+/// saved is looked up.
+static BY_KERNEL_NAME: LazyLock<HashMap<&[u8], Vec<&Extension>>> = LazyLock::new(|| {
+    let mut by_name: HashMap<&[u8], Vec<&Extension>> = HashMap::new();
+    for extension in ALL.iter().copied().flatten() {
+        let namesakes = by_name.entry(extension.kernel_name.as_bytes());
+        namesakes.or_default().push(extension);
+    }
+    by_name
+});
+
 /// Whether it decides about a packet or does something with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -638,9 +649,11 @@ pub fn find_kernel(
     family: Family,
     data: &[u8],
 ) -> Option<&'static Extension> {
-    all(role, family).find(|extension| {
-        extension.kernel_name.as_bytes() == kernel_name
-            && extension.revision == revision
+    let namesakes = BY_KERNEL_NAME.get(kernel_name)?;
+    namesakes.iter().copied().find(|extension| {
+        extension.revision == revision
+            && extension.role == role
+            && extension.has_family(family)
             && data.len() >= extension.size
             && extension.is.is_none_or(|is| is(data))
     })

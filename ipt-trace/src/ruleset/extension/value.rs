@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::super::address;
-use super::super::numbers::{self, parse_number};
+use super::super::numbers::{self, parse_number, write_decimal};
 use super::super::words::{write_bare, write_quoted};
 use super::{Bits, Context, Int, Value};
 
@@ -116,30 +116,35 @@ impl Value {
     }
 
     /// The bytes that it writes, as offsets and lengths.
-    pub fn spans(&self) -> Vec<(usize, usize)> {
-        match self {
-            Self::Nothing => vec![],
-            Self::Fixed(parts) => parts.iter().map(|(at, bytes)| (*at, bytes.len())).collect(),
+    pub fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
+        let whole = |field: &Int| Some((field.at, field.width));
+        let mut fixed: &[(usize, &[u8])] = &[];
+        let fields = match self {
+            Self::Nothing => [None; 2],
+            Self::Fixed(parts) => {
+                fixed = parts;
+                [None; 2]
+            }
             Self::Number { field, .. } | Self::Hex { field, .. } | Self::Choice { field, .. } => {
-                vec![(field.at, field.width)]
+                [whole(field), None]
             }
-            Self::Range { first, last } => {
-                vec![(first.at, first.width), (last.at, last.width)]
-            }
-            Self::Mac { at } => vec![(*at, 6)],
+            Self::Range { first, last } => [whole(first), whole(last)],
+            Self::Mac { at } => [Some((*at, 6)), None],
             Self::Ports { at, last_at } | Self::DecimalPorts { at, last_at } => {
-                vec![(*at, 2), (*last_at, 2)]
+                [Some((*at, 2)), Some((*last_at, 2))]
             }
             Self::Ipv4 { at, mask_at } | Self::Ipv6 { at, mask_at } => {
-                vec![(*at, 16), (*mask_at, 16)]
+                [Some((*at, 16)), Some((*mask_at, 16))]
             }
-            Self::Mark { at, mask_at } => vec![(*at, 4), (*mask_at, 4)],
-            Self::Set { field, .. } => vec![(field.at, field.width)],
-            Self::Text { at, len, .. } | Self::Bare { at, len, .. } => vec![(*at, *len)],
+            Self::Mark { at, mask_at } => [Some((*at, 4)), Some((*mask_at, 4))],
+            Self::Set { field, .. } => [Some((field.at, field.width)), None],
+            Self::Text { at, len, .. } | Self::Bare { at, len, .. } => [Some((*at, *len)), None],
             Self::Custom { span, .. } | Self::Bytes { span, .. } | Self::Optional { span, .. } => {
-                vec![*span]
+                [Some(*span), None]
             }
-        }
+        };
+        let fixed = fixed.iter().map(|(at, bytes)| (*at, bytes.len()));
+        fixed.chain(fields.into_iter().flatten())
     }
 
     pub(super) fn parse(
@@ -204,7 +209,11 @@ impl Value {
         // Writing to a Vec cannot fail.
         let _ = match self {
             Self::Nothing | Self::Fixed(_) | Self::Optional { .. } => Ok(()),
-            Self::Number { field, .. } => write!(out, " {}", field.get(data)),
+            Self::Number { field, .. } => {
+                out.push(b' ');
+                write_decimal(field.get(data), out);
+                Ok(())
+            }
             Self::Range { first, last } => match (first.get(data), last.get(data)) {
                 (first, last) if first == last => write!(out, " {first}"),
                 (first, last) => write!(out, " {first}:{last}"),
@@ -225,10 +234,14 @@ impl Value {
                 )
             }
             Self::Ports { at, last_at } | Self::DecimalPorts { at, last_at } => {
-                match (get_u16(data, *at), get_u16(data, *last_at)) {
-                    (first, last) if first == last => write!(out, " {first}"),
-                    (first, last) => write!(out, " {first}:{last}"),
+                let (first, last) = (get_u16(data, *at), get_u16(data, *last_at));
+                out.push(b' ');
+                write_decimal(u64::from(first), out);
+                if first != last {
+                    out.push(b':');
+                    write_decimal(u64::from(last), out);
                 }
+                Ok(())
             }
             Self::Ipv4 { at, mask_at } => {
                 print_host(&data[*at..at + 4], &data[*mask_at..mask_at + 4], out);

@@ -43,14 +43,16 @@ pub struct Draft<'k> {
     before_target: usize,
     order: Option<Order>,
     jump: Option<Jump>,
-    /// What stands after `-p`, until its match was loaded for an option of its own.
-    protocol_word: Option<Vec<u8>>,
+    /// What stands after `-p`, until its match was loaded for an option of its own; then, and
+    /// without it, empty.
+    protocol_word: Vec<u8>,
     sources: Vec<(Address, Address)>,
     destinations: Vec<(Address, Address)>,
     seen: u32,
     other_family: bool,
-    /// Of extensions with several revisions, the newest and the one that the kernel has.
-    chosen: Vec<(&'static Extension, &'static Extension)>,
+    /// The matches and the targets that were looked up so far: rulesets name few of the many that
+    /// there are, and again and again.
+    known: [Vec<&'static Extension>; 2],
 }
 
 impl<'k> Draft<'k> {
@@ -66,12 +68,12 @@ impl<'k> Draft<'k> {
             before_target: 0,
             order: None,
             jump: None,
-            protocol_word: None,
+            protocol_word: Vec::new(),
             sources: Vec::new(),
             destinations: Vec::new(),
             seen: 0,
             other_family: false,
-            chosen: Vec::new(),
+            known: [Vec::new(), Vec::new()],
         }
     }
 
@@ -121,7 +123,7 @@ impl<'k> Draft<'k> {
         self.before_target = 0;
         self.order = None;
         self.jump = None;
-        self.protocol_word = None;
+        self.protocol_word.clear();
         self.sources.clear();
         self.destinations.clear();
         self.seen = 0;
@@ -190,13 +192,18 @@ impl<'k> Draft<'k> {
                 return Ok((found, joined));
             }
         }
+        let option = show(option);
         let hint = suggestion(option.trim_start_matches('-'), option::long_names(self));
         Err(format!("unknown option \"{option}\"{hint}"))
     }
 
     /// The match of the rule's protocol: of the name as it was written, else of its number's.
     fn protocol_match(&mut self) -> Option<&'static Extension> {
-        let word = self.protocol_word.take()?.to_ascii_lowercase();
+        if self.protocol_word.is_empty() {
+            return None;
+        }
+        let word = self.protocol_word.to_ascii_lowercase();
+        self.protocol_word.clear();
         let number = self.entry[self.family.layout().proto];
         let name = numbers::protocol_name(number).unwrap_or_default();
         [word.as_slice(), name.as_bytes()]

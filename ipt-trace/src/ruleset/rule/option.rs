@@ -1,5 +1,6 @@
 //! Finding out which option a word is.
 
+use super::super::error::show;
 use super::Draft;
 use crate::kernel::abi::inverse;
 
@@ -256,9 +257,8 @@ pub enum Found {
 
 /// Splits an option word into the option with its dashes and the value that is joined to it:
 /// `--dport=80`, `-s10.0.0.0/8`.
-pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
-    let not_an_option = || format!("\"{}\" is not an option", super::super::error::show(word));
-    let (option, joined) = if word.starts_with(b"--") {
+pub fn split(word: &[u8]) -> Result<(&[u8], Option<&[u8]>), String> {
+    Ok(if word.starts_with(b"--") {
         match word.iter().position(|byte| *byte == b'=') {
             Some(equals) => (&word[..equals], Some(&word[equals + 1..])),
             None => (word, None),
@@ -267,32 +267,30 @@ pub fn split(word: &[u8]) -> Result<(&str, Option<&[u8]>), String> {
         match word {
             [b'-', _] => (word, None),
             [b'-', _, ..] => (&word[..2], Some(&word[2..])),
-            _ => return Err(not_an_option()),
+            _ => return Err(format!("\"{}\" is not an option", show(word))),
         }
-    };
-    let option = std::str::from_utf8(option).map_err(|_| not_an_option())?;
-    Ok((option, joined))
+    })
 }
 
 /// Finds an option: as named, or by a beginning that only one option has. The matches that were
 /// loaded last go first.
-pub fn find(option: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {
-    let Some(long) = option.strip_prefix("--") else {
-        let letter = option.as_bytes().get(1).copied();
+pub fn find(option: &[u8], draft: &Draft<'_>) -> Result<Option<Found>, String> {
+    let Some(long) = option.strip_prefix(b"--") else {
+        let letter = option.get(1).copied();
         return Ok(letter.and_then(short).map(Found::Base));
     };
     // No extension has an option of the rule's own names, so the order of these does not matter.
     if let Some(found) = find_loaded(long, draft) {
         return Ok(Some(found));
     }
-    if let Some((_, base)) = LONG.iter().find(|(name, _)| *name == long) {
+    if let Some((_, base)) = LONG.iter().find(|(name, _)| name.as_bytes() == long) {
         return Ok(Some(Found::Base(*base)));
     }
     find_abbreviated(long, draft)
 }
 
 /// Of several that have it, the one that was named last.
-fn find_loaded(long: &str, draft: &Draft<'_>) -> Option<Found> {
+fn find_loaded(long: &[u8], draft: &Draft<'_>) -> Option<Found> {
     let of_match = |index: usize| {
         let option = draft.matches[index].extension.option(long)?;
         Some(Found::Match(index, option))
@@ -309,7 +307,7 @@ fn find_loaded(long: &str, draft: &Draft<'_>) -> Option<Found> {
         .or_else(|| (0..before).rev().find_map(of_match))
 }
 
-fn find_abbreviated(start: &str, draft: &Draft<'_>) -> Result<Option<Found>, String> {
+fn find_abbreviated(start: &[u8], draft: &Draft<'_>) -> Result<Option<Found>, String> {
     let mut candidates: Vec<(&str, Found)> = Vec::new();
     candidates.extend(LONG.iter().map(|(name, base)| (*name, Found::Base(*base))));
     for (index, loaded) in draft.matches.iter().enumerate() {
@@ -329,12 +327,15 @@ fn find_abbreviated(start: &str, draft: &Draft<'_>) -> Result<Option<Found>, Str
             candidates.extend(description.names().map(|name| (name, found)));
         }
     }
-    candidates.retain(|(name, _)| !start.is_empty() && name.starts_with(start));
+    candidates.retain(|(name, _)| !start.is_empty() && name.as_bytes().starts_with(start));
     match candidates.as_slice() {
         [] => Ok(None),
         [(first, found), rest @ ..] => match rest.iter().find(|(_, other)| other != found) {
             None => Ok(Some(*found)),
-            Some((other, _)) => Err(format!("\"--{start}\" may be --{first} or --{other}")),
+            Some((other, _)) => Err(format!(
+                "\"--{}\" may be --{first} or --{other}",
+                show(start)
+            )),
         },
     }
 }

@@ -18,7 +18,8 @@ impl Draft<'_> {
         self.entry[layout.proto] = protocol;
         // For "all" too, as iptables does it.
         self.entry[layout.flags] |= layout.proto_flag;
-        self.protocol_word = Some(value.to_vec());
+        self.protocol_word.clear();
+        self.protocol_word.extend_from_slice(value);
         Ok(())
     }
 

@@ -97,41 +97,36 @@ impl Draft<'_> {
 
     /// The extension of this name: of several revisions, the newest that the kernel has.
     pub(super) fn find(&mut self, role: Role, name: &[u8]) -> Option<&'static Extension> {
-        match extension::candidates(role, name, self.family) {
-            [] => None,
-            [only] => Some(only),
-            several => Some(self.newest(role, several)),
+        let known = &self.known[role as usize];
+        let found = known.iter().find(|known| known.name.as_bytes() == name);
+        if let Some(found) = found {
+            return Some(found);
         }
+        let found = match extension::candidates(role, name, self.family) {
+            [] => return None,
+            [only] => only,
+            several => self.newest(role, several),
+        };
+        // A name that stands for another's extension is looked up each time.
+        if found.name.as_bytes() == name {
+            self.known[role as usize].push(found);
+        }
+        Some(found)
     }
 
-    /// Asks the kernel once for each name. Without a kernel to ask, it is the newest; so it is if
-    /// the kernel has none, for it to say so when the table is swapped.
-    fn newest(
-        &mut self,
-        role: Role,
-        candidates: &'static [&'static Extension],
-    ) -> &'static Extension {
-        let newest = candidates[0];
-        let Some(kernel) = self.kernel else {
-            return newest;
-        };
-        let asked = self
-            .chosen
-            .iter()
-            .find(|(first, _)| std::ptr::eq(*first, newest));
-        if let Some((_, chosen)) = asked {
-            return chosen;
-        }
+    /// Of several revisions the newest that the kernel has. Without a kernel to ask, it is the
+    /// newest; so it is if the kernel has none, for it to say so when the table is swapped.
+    fn newest(&self, role: Role, candidates: &'static [&'static Extension]) -> &'static Extension {
         let kind = match role {
             Role::Match => Kind::Match,
             Role::Target => Kind::Target,
         };
         let has = |extension: &&&'static Extension| {
-            kernel.has_revision(kind, extension.kernel_name, extension.revision)
+            self.kernel.is_none_or(|kernel| {
+                kernel.has_revision(kind, extension.kernel_name, extension.revision)
+            })
         };
-        let chosen = candidates.iter().find(has).copied().unwrap_or(newest);
-        self.chosen.push((newest, chosen));
-        chosen
+        candidates.iter().find(has).unwrap_or(&candidates[0])
     }
 
     pub(super) fn load_match(&mut self, extension: &'static Extension) {

@@ -99,7 +99,7 @@ const fn key(extension: &Extension) -> (bool, &'static str) {
 /// Which of the extension's options a part is.
 pub fn option(extension: &Extension, part: &[String]) -> Option<usize> {
     let name = part.iter().find(|word| *word != "!")?.strip_prefix("--")?;
-    extension.option(name)
+    extension.option(name.as_bytes())
 }
 
 /// Words to options with their values.
