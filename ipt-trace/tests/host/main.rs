@@ -7,6 +7,7 @@ mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod view;
 
 use std::process::ExitCode;
 
@@ -32,12 +33,13 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 5] = [
+    let groups: [(&[Test], &Option<String>); 6] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
+        (view::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()
