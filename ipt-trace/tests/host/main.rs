@@ -7,6 +7,7 @@ mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod traffic;
 mod view;
 
 use std::process::ExitCode;
@@ -33,12 +34,13 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 6] = [
+    let groups: [(&[Test], &Option<String>); 7] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
+        (traffic::TESTS, &missing),
         (view::TESTS, &missing),
     ];
     let trials = groups
