@@ -2,6 +2,7 @@
 
 mod counters;
 mod failures;
+mod killed;
 mod lines;
 mod race;
 mod rulesets;
@@ -34,13 +35,14 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 7] = [
+    let groups: [(&[Test], &Option<String>); 8] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),
+        (killed::TESTS, &missing),
         (view::TESTS, &missing),
     ];
     let trials = groups
