@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 /// Set to anything, it makes these tests as long as they are meant to be, and prints their figures.
 const THOROUGH: &str = "IPT_TRACE_THOROUGH";
 
-/// A failed test's seed, to decide everything as it did.
+/// A failed test's seed, to draw the same numbers.
 const SEED: &str = "IPT_TRACE_SEED";
 
 /// How often to do something.
