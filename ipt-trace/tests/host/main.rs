@@ -2,11 +2,14 @@
 
 mod counters;
 mod failures;
+mod killed;
 mod lines;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod traffic;
+mod view;
 
 use std::process::ExitCode;
 
@@ -32,12 +35,15 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 5] = [
+    let groups: [(&[Test], &Option<String>); 8] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
+        (traffic::TESTS, &missing),
+        (killed::TESTS, &missing),
+        (view::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()
