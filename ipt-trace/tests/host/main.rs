@@ -14,11 +14,8 @@ mod view;
 use std::process::ExitCode;
 
 use ipt_trace::kernel::{Family, Tables};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use support::{isolated, oracle};
-
-/// A test's name and what it does.
-type Test = (&'static str, fn());
+use libtest_mimic::Arguments;
+use support::{Test, oracle, trial};
 
 /// The oracle's version whose judgement of single lines the tests know.
 const ORACLE: &str = "1.8.9";
@@ -50,32 +47,6 @@ fn main() -> ExitCode {
         .flat_map(|(tests, missing)| tests.iter().map(|test| trial(*test, missing.clone())))
         .collect();
     libtest_mimic::run(&args, trials).exit_code()
-}
-
-/// A test that is ignored if something is missing, with the reason.
-fn trial((name, run): Test, missing: Option<String>) -> Trial {
-    let skipped = missing.is_some();
-    let runner = move || match missing {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => on_a_thread(name, run),
-    };
-    Trial::ignorable_test(name, runner).with_ignored_flag(skipped)
-}
-
-/// Runs a test on a thread of its name, which a panic's message then shows, in namespaces.
-fn on_a_thread(name: &str, run: fn()) -> Result<Completion, Failed> {
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    let result = thread.spawn(move || isolated(run))?.join();
-    match result {
-        Ok(()) => Ok(Completion::Completed),
-        Err(panic) => Err(match panic.downcast::<String>() {
-            Ok(message) => Failed::from(*message),
-            Err(panic) => match panic.downcast::<&str>() {
-                Ok(message) => Failed::from(*message),
-                Err(_) => Failed::without_message(),
-            },
-        }),
-    }
 }
 
 /// Why nothing can be tested here.

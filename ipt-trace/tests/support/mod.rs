@@ -10,12 +10,14 @@ pub mod namespace;
 pub mod oracle;
 pub mod program;
 pub mod tables;
+pub mod trial;
 
 pub use namespace::isolated;
 pub use program::{Feed, Run, ipt_trace, restore, save};
 pub use tables::{
     KernelTable, assert_same, kernel_table, kernel_table_of, kernel_tables, kernel_tables_of,
 };
+pub use trial::{Test, trial};
 
 /// A saved text without its comment lines, which hold the program's name and the time.
 pub fn without_comments(text: &str) -> String {

@@ -10,11 +10,8 @@ mod tracer;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use support::isolated;
-
-/// A test's name and what it does.
-type Test = (&'static str, fn());
+use libtest_mimic::Arguments;
+use support::{Test, trial};
 
 fn main() -> ExitCode {
     let mut args = Arguments::from_args();
@@ -34,26 +31,4 @@ fn main() -> ExitCode {
         .map(|test| trial(*test, missing.clone()))
         .collect();
     libtest_mimic::run(&args, trials).exit_code()
-}
-
-/// A test that is ignored if something is missing, with the reason.
-fn trial((name, run): Test, missing: Option<String>) -> Trial {
-    let skipped = missing.is_some();
-    let runner = move || match missing {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => on_a_thread(name, run),
-    };
-    Trial::ignorable_test(name, runner).with_ignored_flag(skipped)
-}
-
-/// Runs a test on a thread of its name, which a panic's message then shows, in namespaces.
-fn on_a_thread(name: &str, run: fn()) -> Result<Completion, Failed> {
-    let thread = std::thread::Builder::new().name(name.to_owned());
-    match thread.spawn(move || isolated(run))?.join() {
-        Ok(()) => Ok(Completion::Completed),
-        Err(panic) => Err(match panic.downcast::<String>() {
-            Ok(message) => Failed::from(*message),
-            Err(_) => Failed::without_message(),
-        }),
-    }
 }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use super::super::error::suggestion;
 use super::super::numbers::parse_number;
+use super::value::is_start_of;
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 
@@ -151,12 +152,7 @@ fn byte(word: &str) -> Result<u8, String> {
 }
 
 fn parse_name(word: &str, types: Types) -> Result<Option<(u8, Option<u8>)>, String> {
-    let begins = |name: &str| {
-        !word.is_empty()
-            && name
-                .get(..word.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let begins = |name: &str| is_start_of(word, name);
     if let Some((_, kind, code)) = types
         .iter()
         .find(|(name, ..)| name.eq_ignore_ascii_case(word))

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::value::{get_u32, put};
+use super::value::{get_u32, is_start_of, put};
 use super::{Context, Extension, Int, Opt, Shown, Value};
 
 /// `XT_LIMIT_SCALE`: an average is the time between packets in ten thousandths of a second.
@@ -71,12 +71,7 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let length = ["second", "minute", "hour", "day"]
         .into_iter()
         .zip([1, 60, 3600, 86_400])
-        .find(|(name, _)| {
-            !unit.is_empty()
-                && name
-                    .get(..unit.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(unit))
-        })
+        .find(|(name, _)| is_start_of(unit, name))
         .map(|(_, length)| length)
         .ok_or_else(bad)?;
     let rate: u32 = rate.parse().map_err(|_| bad())?;

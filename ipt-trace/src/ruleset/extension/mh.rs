@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::super::error::suggestion;
 use super::super::numbers::parse_number;
+use super::value::is_start_of;
 use super::{Bits, Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 
@@ -68,12 +69,7 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
 
 /// A name, the start of one, of which the first is taken, or a number.
 fn parse_type(word: &str) -> Result<u8, String> {
-    let begins = |name: &str| {
-        !word.is_empty()
-            && name
-                .get(..word.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let begins = |name: &str| is_start_of(word, name);
     let exact = |name: &str| name.eq_ignore_ascii_case(word);
     let found = NAMES
         .iter()

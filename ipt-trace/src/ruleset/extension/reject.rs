@@ -1,7 +1,7 @@
 //! `-j REJECT`: `struct ipt_reject_info` (include/uapi/linux/netfilter_ipv4/ipt_REJECT.h) and, for
 //! IPv6, `struct ip6t_reject_info` (include/uapi/linux/netfilter_ipv6/ip6t_REJECT.h).
 
-use super::value::{get_u32, put};
+use super::value::{get_u32, is_start_of, put};
 use super::{Context, Extension, Opt, Shown, Value};
 use crate::kernel::Family;
 
@@ -96,12 +96,7 @@ fn finish(_: u64, context: Context, data: &mut [u8]) -> Result<(), String> {
 /// As in iptables, the start of a name is enough, and the first that fits is taken.
 fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
-    let begins = |name: &str| {
-        !word.is_empty()
-            && name
-                .get(..word.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(word))
-    };
+    let begins = |name: &str| is_start_of(word, name);
     let answers = answers(context.family);
     let found = answers
         .iter()

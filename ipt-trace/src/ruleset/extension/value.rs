@@ -356,18 +356,19 @@ pub fn parse_mark(word: &str) -> Result<(u32, u32), String> {
     }
 }
 
+/// Whether a word is the start of a name, in any case: for many names iptables asks for no more.
+pub fn is_start_of(word: &str, name: &str) -> bool {
+    let start = name.get(..word.len());
+    !word.is_empty() && start.is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
 /// Names separated by commas. As in iptables, any prefix of a name stands for the first that it
 /// begins, in any case.
 pub fn parse_set(word: &str, names: &[(&str, u32)]) -> Result<u32, String> {
     word.split(',').try_fold(0, |bits, part| {
         names
             .iter()
-            .find(|(name, _)| {
-                !part.is_empty()
-                    && name
-                        .get(..part.len())
-                        .is_some_and(|start| start.eq_ignore_ascii_case(part))
-            })
+            .find(|(name, _)| is_start_of(part, name))
             .map(|(_, bit)| bits | bit)
             .ok_or_else(|| {
                 let known: Vec<_> = names.iter().map(|(name, _)| *name).collect();

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::super::super::numbers::{parse_decimal, parse_number};
-use super::super::value::put;
+use super::super::value::{is_start_of, put};
 use super::{ABOVE, BYTE_SHIFT, BYTES, BYTES_BURST_EXPIRE, BYTES_EXPIRE, layout_of};
 
 /// Bytes a second to their inverse.
@@ -74,12 +74,7 @@ fn parse_rate(word: &str) -> Option<(u64, u32)> {
     let (_, seconds) = ["second", "minute", "hour", "day"]
         .into_iter()
         .zip([1, 60, 3600, 86_400])
-        .find(|(name, _)| {
-            !unit.is_empty()
-                && name
-                    .get(..unit.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(unit))
-        })?;
+        .find(|(name, _)| is_start_of(unit, name))?;
     let rate = parse_decimal(rate).ok().filter(|rate| *rate > 0)?;
     Some((rate, seconds))
 }
