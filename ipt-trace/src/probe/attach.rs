@@ -18,8 +18,9 @@ use super::{
     misses,
     own::Own,
     recording::{Point, PointState, Tier},
+    session::Options,
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
+    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Function, Place},
     tracefs,
 };
 
@@ -28,6 +29,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
+
+/// How many threads can be followed at once.
+const FOLLOWED_MAX: u32 = 1 << 16;
 
 /// What keeps a program attached.
 enum Link {
@@ -69,32 +73,51 @@ pub struct Attached {
 
 /// Loads the probes and attaches those of `tier`. What does not attach is said in its [`Point`];
 /// an error is only what leaves nothing to measure with.
-pub fn attach(tier: Tier, log_level: u8) -> Result<Attached, String> {
+pub fn attach(tier: Tier, options: Options) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
     let bh_functions = match &symbols {
         Some(Ok(symbols)) => bh_functions(symbols),
         _ => [0; 2 * BH_FUNCTIONS_MAX],
     };
-    let ebpf = load(tier, log_level, &bh_functions)
+    let ebpf = load(tier, options, &bh_functions)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attacher = Attacher {
         tier,
         tracefs,
         symbols,
-        ebpf,
+        ebpf: Some(ebpf),
+        points: Vec::new(),
+        links: Vec::new(),
+    };
+    if options.follow {
+        attacher.follow()?;
+    }
+    for row in ATTACH_POINTS {
+        attacher.attach(row)?;
+    }
+    Ok(Attached {
+        ebpf: attacher.ebpf.ok_or("the probes are not loaded")?,
+        points: attacher.points,
+        symbols: attacher.symbols.and_then(Result::ok),
+        links: attacher.links,
+    })
+}
+
+/// Looks up what would be attached, and says so by [`PointState::Attached`]; nothing is.
+pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
+    let mut attacher = Attacher {
+        tier,
+        tracefs: tracefs::find_or_mount()?,
+        symbols: (tier == Tier::Kprobe).then(Symbols::read),
+        ebpf: None,
         points: Vec::new(),
         links: Vec::new(),
     };
     for row in ATTACH_POINTS {
         attacher.attach(row)?;
     }
-    Ok(Attached {
-        ebpf: attacher.ebpf,
-        points: attacher.points,
-        symbols: attacher.symbols.and_then(Result::ok),
-        links: attacher.links,
-    })
+    Ok(attacher.points)
 }
 
 impl Attached {
@@ -154,12 +177,15 @@ fn log_missed(name: &str, count: u64) {
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
-fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+fn load(tier: Tier, options: Options, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
         pid: 0,
     });
+    // aya-log counts levels from 1, error, to 5, trace.
+    let log_level: u8 = if options.log { 4 } else { 0 };
+    let followed = if options.follow { FOLLOWED_MAX } else { 1 };
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
     let mut loader = EbpfLoader::new();
     loader
@@ -168,7 +194,8 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
-        .override_global(aya_log::LEVEL, &log_level, true);
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("FOLLOWED", followed);
     with_locked_memory(|| loader.load(OBJECT))
 }
 
@@ -208,12 +235,46 @@ struct Attacher {
     tier: Tier,
     tracefs: PathBuf,
     symbols: Option<Result<Symbols, SymbolError>>,
-    ebpf: Ebpf,
+    /// `None` if everything is only looked up.
+    ebpf: Option<Ebpf>,
     points: Vec<Point>,
     links: Vec<(String, Link)>,
 }
 
 impl Attacher {
+    /// Attaches what follows the processes that this one starts; all of it is needed.
+    fn follow(&mut self) -> Result<(), String> {
+        let mut unfit = None;
+        for row in FOLLOW_POINTS {
+            if let Place::Event {
+                group,
+                name,
+                fields,
+                ..
+            } = row.place
+                && let Err(reason) = tracefs::check_fields(&self.tracefs, group, name, fields)
+            {
+                // The event has had two layouts, each with a row.
+                unfit = Some(reason);
+                continue;
+            }
+            self.attach(row)?;
+            if let Some(Point { name, state, .. }) = self.points.last()
+                && let PointState::Failed(reason) | PointState::Absent(reason) = state
+            {
+                return Err(cannot_follow(name, reason));
+            }
+        }
+        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
+        match unfit {
+            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
+                "tracepoint:sched:sched_process_fork",
+                &reason,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
         match row.place {
             Place::Function { end, functions } => {
@@ -321,7 +382,8 @@ impl Attacher {
     }
 
     fn raw_event(&mut self, program: &str, name: &str, since: &str) -> PointState {
-        let mut missing = false;
+        let mut missing =
+            self.ebpf.is_none() && !tracefs::has_event_of_any_group(&self.tracefs, name);
         let state = self.state(|this| {
             let program: &mut RawTracePoint = this.program(program)?;
             program.load()?;
@@ -358,12 +420,16 @@ impl Attacher {
         &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
     {
         self.ebpf
-            .program_mut(name)
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut(name))
             .ok_or(ProgramError::NotLoaded)?
             .try_into()
     }
 
     fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        if self.ebpf.is_none() {
+            return PointState::Attached;
+        }
         match attach(self) {
             Ok(()) => PointState::Attached,
             Err(error) => PointState::Failed(chain(&error)),
@@ -377,6 +443,10 @@ fn load_once(
     load: impl FnOnce() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     if loaded { Ok(()) } else { load() }
+}
+
+fn cannot_follow(name: &str, reason: &str) -> String {
+    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
 }
 
 fn no_tracepoint(since: &str) -> String {

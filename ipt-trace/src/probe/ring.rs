@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     attach::{self, Attached},
     recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    session::Options,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
@@ -44,8 +45,8 @@ pub struct Task {
     pub choice: Choice,
     /// Whether a lower tier will do.
     pub may_fall_back: bool,
-    /// Whether the probes' own diagnostics are wanted.
-    pub log: bool,
+    /// How to run the probes.
+    pub options: Options,
 }
 
 /// The thread's whole life. `None` if it could not start, which it has then said.
@@ -55,7 +56,7 @@ pub fn run(
     stop: oneshot::Receiver<()>,
 ) -> Option<Recording> {
     let begin = Instant::now();
-    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, task.log) {
+    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, task.options) {
         Ok(attached) => attached,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -73,7 +74,7 @@ pub fn run(
         let _ = stop.blocking_recv();
         return Some(recording);
     };
-    let mut reader = match Reader::new(&mut attached, task.log) {
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
         Ok(reader) => reader,
         Err(reason) => {
             let _ = started.send(Err(Unavailable {
@@ -115,12 +116,10 @@ pub fn run(
 fn attach_best(
     mut choice: Choice,
     may_fall_back: bool,
-    log: bool,
+    options: Options,
 ) -> Result<(Choice, Option<Attached>), Unavailable> {
-    // aya-log counts levels from 1, error, to 5, trace.
-    let log_level = if log { 4 } else { 0 };
     loop {
-        let reason = match attach::attach(choice.tier, log_level) {
+        let reason = match attach::attach(choice.tier, options) {
             Ok(attached) => match attached.kprobes_refused() {
                 None => return Ok((choice, Some(attached))),
                 Some(reason) => format!("the kernel refuses kprobes: {reason}"),

@@ -1,6 +1,8 @@
 //! A finished report to bytes: pure functions, one module per format.
 
 pub mod json;
+pub mod perfetto;
+pub mod probes;
 mod style;
 pub mod text;
 

@@ -2,6 +2,7 @@
 //! another, each in namespaces of its own.
 
 mod kprobe;
+mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 3] = [tables::TESTS, kprobe::TESTS, tracer::TESTS];
+    let groups: [&[Test]; 4] = [tables::TESTS, kprobe::TESTS, recorded::TESTS, tracer::TESTS];
     let trials = groups
         .into_iter()
         .flatten()
