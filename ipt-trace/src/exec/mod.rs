@@ -8,12 +8,13 @@
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt as _,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     process::{Child, Command, ExitStatus},
 };
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask},
         signalfd::{SfdFlags, SignalFd, siginfo},
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::{
     clock::{Span, monotonic_ns},
-    process::with_signal_mask,
+    process::{end_of, with_signal_mask},
 };
 
 /// What ends a program unless it says otherwise, and what people and their tools send to end one.
@@ -107,14 +108,13 @@ impl Signals {
     /// Holds them back on this thread.
     pub fn hold() -> Result<Self, ExecError> {
         let mut set = SigSet::empty();
-        set.add(Signal::SIGCHLD);
         for signal in ENDING {
             set.add(signal);
         }
         let hold = || {
             let mut before = SigSet::empty();
             pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))?;
-            let flags = SfdFlags::SFD_CLOEXEC;
+            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
             Ok(Self {
                 arrived: SignalFd::with_flags(&set, flags)?,
                 before,
@@ -153,21 +153,29 @@ impl Signals {
         })
     }
 
+    /// Waits for the child's end by its descriptor: of SIGCHLD a thread that does not hold it back
+    /// might take hold.
     fn wait(&self, child: &mut Child) -> io::Result<ExitStatus> {
-        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let pid = Pid::from_raw(i32::try_from(child.id()).map_err(io::Error::other)?);
+        let end = end_of(child)?;
         loop {
+            let mut both = [
+                PollFd::new(end.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.arrived.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut both, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
             if let Some(status) = child.try_wait()? {
                 return Ok(status);
             }
-            let signal = match self.arrived.read_signal() {
-                Ok(Some(signal)) => signal,
-                Ok(None) | Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
-            if let Some(signal) = to_hand_on(&signal) {
-                // It has not been waited for, so its number is its own. It may refuse the signal
-                // by having become another user's.
-                let _ = kill(Pid::from_raw(pid), signal);
+            while let Ok(Some(signal)) = self.arrived.read_signal() {
+                if let Some(signal) = to_hand_on(&signal) {
+                    // It has not been waited for, so its number is its own. It may refuse the
+                    // signal by having become another user's.
+                    let _ = kill(pid, signal);
+                }
             }
         }
     }
