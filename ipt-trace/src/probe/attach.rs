@@ -15,7 +15,7 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    misses,
+    identity, misses,
     own::Own,
     recording::{Point, PointState, Tier},
     symbols::{self, SymbolError, Symbols},
@@ -161,6 +161,12 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
         pid: 0,
     });
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
+    let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
+    let netns_inum = if tier == Tier::Kprobe {
+        identity::netns_inum_offset()
+    } else {
+        0
+    };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("OWN_PIDNS_DEV", &own.device, true)
@@ -168,6 +174,8 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
+        .override_global("HAS_CGROUPS", &has_cgroups, true)
+        .override_global("NETNS_INUM", &netns_inum, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     with_locked_memory(|| loader.load(OBJECT))
 }

@@ -1,6 +1,8 @@
 //! The attach points, how they are attached, and the records out of the ring.
 
 mod attach;
+mod btf;
+mod identity;
 mod misses;
 mod own;
 mod recording;

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     attach::{self, Attached},
+    identity::Namespaces,
     recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
@@ -197,6 +198,7 @@ struct Reader {
     records: Vec<Record>,
     /// What was in the ring and is not a record.
     undecoded: u64,
+    namespaces: Namespaces,
 }
 
 impl Reader {
@@ -220,6 +222,7 @@ impl Reader {
             logger,
             records: Vec::new(),
             undecoded: 0,
+            namespaces: Namespaces::look(),
         })
     }
 
@@ -227,7 +230,10 @@ impl Reader {
     fn drain(&mut self) {
         while let Some(item) = self.ring.next() {
             match Record::decode(&item) {
-                Ok(record) => self.records.push(record),
+                Ok(record) => {
+                    self.records.push(record);
+                    self.records.extend(self.namespaces.of_caller(&record));
+                }
                 Err(error) => {
                     log::warn!("the ring held {error}");
                     self.undecoded += 1;
