@@ -18,8 +18,9 @@ use super::{
     identity, misses,
     own::Own,
     recording::{Point, PointState, Tier},
+    sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
+    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place, SWAP, Spot},
     tracefs,
 };
 
@@ -28,6 +29,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
+
+/// Why a kprobe is absent where none is wanted.
+const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
 /// What keeps a program attached.
 enum Link {
@@ -72,16 +76,22 @@ pub struct Attached {
 pub fn attach(tier: Tier, log_level: u8) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
-    let bh_functions = match &symbols {
-        Some(Ok(symbols)) => bh_functions(symbols),
-        _ => [0; 2 * BH_FUNCTIONS_MAX],
+    let mut sites = Sites::new();
+    let (bh_functions, wait_register) = match &symbols {
+        Some(Ok(symbols)) => (
+            bh_functions(symbols),
+            sites.wait_register(symbols, SWAP).unwrap_or(0),
+        ),
+        _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
-    let ebpf = load(tier, log_level, &bh_functions)
+    let ebpf = load(tier, log_level, &bh_functions, wait_register)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attacher = Attacher {
         tier,
         tracefs,
         symbols,
+        sites,
+        exact: Vec::new(),
         ebpf,
         points: Vec::new(),
         links: Vec::new(),
@@ -154,7 +164,12 @@ fn log_missed(name: &str, count: u64) {
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
-fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+fn load(
+    tier: Tier,
+    log_level: u8,
+    bh_functions: &[u64],
+    wait_register: u32,
+) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
@@ -173,6 +188,7 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
         .override_global("OWN_PIDNS_INO", &own.inode, true)
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
+        .override_global("WAIT_REGISTER", &wait_register, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
         .override_global("HAS_CGROUPS", &has_cgroups, true)
         .override_global("NETNS_INUM", &netns_inum, true)
@@ -216,6 +232,9 @@ struct Attacher {
     tier: Tier,
     tracefs: PathBuf,
     symbols: Option<Result<Symbols, SymbolError>>,
+    sites: Sites,
+    /// The spots of functions that were attached at every one of their instructions.
+    exact: Vec<(Spot, Function)>,
     ebpf: Ebpf,
     points: Vec<Point>,
     links: Vec<(String, Link)>,
@@ -224,12 +243,14 @@ struct Attacher {
 impl Attacher {
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
         match row.place {
+            Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
             Place::Function { end, functions } => {
                 for function in functions {
                     let (name, state) = self.function(row, end, *function);
                     self.push(row, name, state);
                 }
             }
+            Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
             Place::Event {
                 group,
                 name,
@@ -283,7 +304,7 @@ impl Attacher {
         if self.tier != Tier::Kprobe {
             return (
                 as_listed,
-                PointState::Absent("the tracepoint tier has no kprobes".to_owned()),
+                PointState::Absent(NO_KPROBES.to_owned()),
             );
         }
         let target = match find(self.symbols.as_ref(), function) {
@@ -292,9 +313,56 @@ impl Attacher {
         };
         let state = match self.addresses_missing() {
             Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
-            _ => self.state(|this| this.kprobe(row.program, &target)),
+            _ => self.state(|this| this.kprobe(row.program, &target, 0)),
         };
         (format!("{kind}:{target}"), state)
+    }
+
+    /// Attaches to single instructions of some functions. For calibration one function is enough.
+    fn instructions(&mut self, row: &'static AttachPoint, spot: Spot, functions: &[Function]) {
+        for function in functions {
+            let found = match (&self.symbols, self.tier) {
+                (_, Tier::Tracepoint | Tier::None) => Err(NO_KPROBES.to_owned()),
+                (Some(Ok(symbols)), _) => self.sites.find(symbols, spot, *function),
+                (Some(Err(error)), _) => Err(error.to_string()),
+                (None, _) => Err("the kernel's symbols were not read".to_owned()),
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(reason) => {
+                    let name = function.instruction(spot);
+                    self.push(row, name, PointState::Absent(reason));
+                    continue;
+                }
+            };
+            let mut all = true;
+            for Found { target, offset } in found {
+                let state = self.state(|this| this.kprobe(row.program, &target, offset));
+                all &= state == PointState::Attached;
+                self.push(row, format!("kprobe:{target}+{offset:#x}"), state);
+            }
+            if all {
+                self.exact.push((spot, *function));
+            }
+            if all && spot.is_for_calibration() {
+                return;
+            }
+        }
+    }
+
+    /// Whether every function that is there and turns BH off is probed where it does.
+    fn is_exact(&self) -> bool {
+        let has = |spot, function: &Function| {
+            self.exact
+                .iter()
+                .any(|(other, probed)| *other == spot && probed.names == function.names)
+        };
+        let is_loaded = |function: &Function| match (&self.symbols, function.module) {
+            (Some(Ok(symbols)), Some(module)) => symbols.has_module(module),
+            _ => true,
+        };
+        let mut functions = BH_FUNCTIONS.iter().filter(|function| is_loaded(function));
+        functions.all(|function| has(Spot::BhOff, function) && has(Spot::BhOn, function))
     }
 
     /// Why addresses are not known, if they are not.
@@ -347,12 +415,17 @@ impl Attacher {
         }
     }
 
-    fn kprobe(&mut self, program: &str, target: &str) -> Result<(), ProgramError> {
+    fn kprobe(&mut self, program: &str, target: &str, offset: u64) -> Result<(), ProgramError> {
         let program: &mut KProbe = self.program(program)?;
         load_once(program.fd().is_ok(), || program.load())?;
-        let id = program.attach(target, 0)?;
+        let id = program.attach(target, offset)?;
         let link = program.take_link(id)?;
-        self.keep(target, Link::new(link))
+        let name = if offset == 0 {
+            target.to_owned()
+        } else {
+            format!("{target}+{offset:#x}")
+        };
+        self.keep(&name, Link::new(link))
     }
 
     fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {

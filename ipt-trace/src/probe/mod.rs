@@ -8,6 +8,8 @@ mod own;
 mod recording;
 mod ring;
 mod session;
+#[doc(hidden)]
+pub mod sites;
 mod symbols;
 mod table;
 mod text;

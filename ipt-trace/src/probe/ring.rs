@@ -180,6 +180,13 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
                     row.gives,
                 )
             })),
+            Place::Instruction { spot, functions } => {
+                points.extend(
+                    functions
+                        .iter()
+                        .map(|function| point(function.instruction(spot), row.gives)),
+                );
+            }
             Place::Event { group, name, .. } => {
                 points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
             }
@@ -377,6 +384,10 @@ fn holds_address(site: u16) -> bool {
         Site::from_number(site),
         Some(
             Site::BhEnable
+                | Site::BhOff
+                | Site::BhOn
+                | Site::BhBack
+                | Site::CleanupEnter
                 | Site::IpiSyncEnter
                 | Site::IpiSendCpu
                 | Site::IpiSendMask
