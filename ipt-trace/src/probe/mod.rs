@@ -1,6 +1,7 @@
 //! The attach points, how they are attached, and the records out of the ring.
 
 mod attach;
+mod live;
 mod misses;
 mod own;
 mod recording;
@@ -12,6 +13,7 @@ mod text;
 mod tier;
 mod tracefs;
 
+pub use live::Batch;
 pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
