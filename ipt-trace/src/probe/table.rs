@@ -82,7 +82,11 @@ impl Function {
     pub fn instruction(self, spot: Spot) -> String {
         let module = self.module.map(|module| format!("{module}:"));
         let name = self.names.last().unwrap_or(&"");
-        format!("kprobe:{}{name}+{}", module.unwrap_or_default(), spot.name())
+        format!(
+            "kprobe:{}{name}+{}",
+            module.unwrap_or_default(),
+            spot.name()
+        )
     }
 }
 

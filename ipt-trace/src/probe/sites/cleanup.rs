@@ -14,7 +14,9 @@ pub fn find(listing: &Listing, cleanup_entry: u64) -> Vec<u64> {
         .instructions
         .values()
         .filter(|call| is_call(call) && call.near_branch_target() == cleanup_entry);
-    calls.filter_map(|call| before_loop(listing, call)).collect()
+    calls
+        .filter_map(|call| before_loop(listing, call))
+        .collect()
 }
 
 fn before_loop(listing: &Listing, call: &Instruction) -> Option<u64> {

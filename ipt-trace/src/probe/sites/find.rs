@@ -72,7 +72,9 @@ impl Sites {
             Spot::BhOn => window()?.on.clone(),
             Spot::BhBack => window()?.back.clone(),
             Spot::DrainWait => {
-                let wait = routine.wait.ok_or("its wait for a CPU was not recognized")?;
+                let wait = routine
+                    .wait
+                    .ok_or("its wait for a CPU was not recognized")?;
                 vec![wait.address]
             }
             Spot::CleanupEnter if routine.cleanups.is_empty() => {

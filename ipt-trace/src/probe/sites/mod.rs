@@ -10,9 +10,9 @@ mod calibrate;
 mod cleanup;
 mod find;
 mod listing;
-mod text;
 #[cfg(test)]
 mod tests;
+mod text;
 mod wait;
 mod window;
 

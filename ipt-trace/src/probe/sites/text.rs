@@ -1,11 +1,6 @@
 //! The running kernel's text, through `/proc/kcore`.
 
-use std::{
-    fs::File,
-    io,
-    ops::Range,
-    os::unix::fs::FileExt as _,
-};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _};
 
 use object::{
     Endianness,
