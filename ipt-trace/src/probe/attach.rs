@@ -15,7 +15,7 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    identity, misses,
+    identity, lock_file, misses,
     own::Own,
     recording::{Point, PointState, Tier},
     symbols::{self, SymbolError, Symbols},
@@ -76,7 +76,7 @@ pub fn attach(tier: Tier, log_level: u8) -> Result<Attached, String> {
         Some(Ok(symbols)) => bh_functions(symbols),
         _ => [0; 2 * BH_FUNCTIONS_MAX],
     };
-    let ebpf = load(tier, log_level, &bh_functions)
+    let ebpf = load(tier, log_level, &bh_functions, lock_file::layout(&tracefs))
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attacher = Attacher {
         tier,
@@ -154,7 +154,12 @@ fn log_missed(name: &str, count: u64) {
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
-fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+fn load(
+    tier: Tier,
+    log_level: u8,
+    bh_functions: &[u64],
+    lock_file_layout: u8,
+) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
@@ -167,6 +172,7 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
     } else {
         0
     };
+    let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
     let mut loader = EbpfLoader::new();
     loader
         .override_global("OWN_PIDNS_DEV", &own.device, true)
@@ -176,6 +182,8 @@ fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfErr
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
         .override_global("HAS_CGROUPS", &has_cgroups, true)
         .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("MASK_WORDS", &mask_words, true)
+        .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     with_locked_memory(|| loader.load(OBJECT))
 }
@@ -223,6 +231,10 @@ struct Attacher {
 
 impl Attacher {
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(&self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
         match row.place {
             Place::Function { end, functions } => {
                 for function in functions {
@@ -315,6 +327,9 @@ impl Attacher {
     ) -> PointState {
         if !tracefs::has_event(&self.tracefs, group, name) {
             return PointState::Absent(no_tracepoint(since));
+        }
+        if program == "lock_file" && lock_file::layout(&self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
         }
         if let Err(reason) = tracefs::check_fields(&self.tracefs, group, name, fields) {
             return PointState::Failed(reason);

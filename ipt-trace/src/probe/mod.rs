@@ -3,10 +3,12 @@
 mod attach;
 mod btf;
 mod identity;
+mod lock_file;
 mod misses;
 mod own;
 mod recording;
 mod ring;
+mod sample;
 mod session;
 mod symbols;
 mod table;
@@ -14,7 +16,9 @@ mod text;
 mod tier;
 mod tracefs;
 
-pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
+pub use recording::{
+    Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
+};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
 pub use text::TextError;
