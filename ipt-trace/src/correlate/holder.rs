@@ -113,7 +113,7 @@ pub fn assign(operations: &mut [Operation], lossy: bool) {
         .collect();
     for (index, (holders, unexplained)) in explained {
         operations[index].contention.holders = holders;
-        operations[index].contention.unexplained = Some(unexplained);
+        operations[index].contention.unexplained = unexplained;
     }
 }
 
@@ -214,7 +214,7 @@ fn explain(
     total: u64,
     lossy: bool,
     bounded: bool,
-) -> (Vec<Holder>, Measured) {
+) -> (Vec<Holder>, Option<Measured>) {
     let mut by_whom: Vec<Holder> = Vec::new();
     let mut known: u64 = 0;
     for ((certainty, index), ns) in shares.into_iter().filter(|(_, ns)| *ns > 0) {
@@ -246,10 +246,11 @@ fn explain(
     }
     by_whom.sort_by_key(|holder| std::cmp::Reverse(holder.held.ns));
     let left = total.saturating_sub(known);
-    let unexplained = if lossy || bounded {
-        Measured::at_most(left)
-    } else {
-        Measured::exact(left)
+    // Where only the time in the lookup is known, there may have been no wait at all.
+    let unexplained = match (bounded, lossy) {
+        (true, _) => None,
+        (false, true) => Some(Measured::at_most(left)),
+        (false, false) => Some(Measured::exact(left)),
     };
     (by_whom, unexplained)
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod btf;
 mod identity;
+mod live;
 mod lock_file;
 mod misses;
 mod own;
@@ -10,12 +11,15 @@ mod recording;
 mod ring;
 mod sample;
 mod session;
+#[doc(hidden)]
+pub mod sites;
 mod symbols;
 mod table;
 mod text;
 mod tier;
 mod tracefs;
 
+pub use live::Batch;
 pub use recording::{
     Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
 };
