@@ -20,6 +20,7 @@
 
 mod ipi;
 mod lock;
+mod lock_file;
 mod operation;
 mod softirq;
 mod swap;

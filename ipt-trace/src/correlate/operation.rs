@@ -5,8 +5,9 @@ use ipt_trace_common::{Record, Site, flags};
 use super::{
     call::Call,
     events::{Context, Events},
+    holder::Contention,
     ipi::{Ipi, ipi},
-    mutex::{Mutex, mutex},
+    mutex::{Mutex, contention, mutex},
     phases::{Phase, phases},
     quality::Measured,
     window::{Drain, Window, drain, windows},
@@ -51,6 +52,8 @@ pub struct Operation {
     pub windows: Vec<Window>,
     /// The family's mutex.
     pub mutex: Mutex,
+    /// Its waits and holds of mutexes one by one, and who held what it waited for.
+    pub contention: Contention,
     /// The wait after the swap.
     pub drain: Option<Drain>,
     /// Inter-processor interrupts.
@@ -97,6 +100,7 @@ impl Operation {
             phases: phases(&events, context),
             windows: windows(&events, context),
             mutex: mutex(&events, context),
+            contention: contention(&events, context),
             drain: drain(&events, context),
             ipi: ipi(&events, context),
         })
@@ -134,7 +138,7 @@ fn netns(events: &Events<'_>) -> Option<u64> {
 }
 
 /// The 16 bytes of a record's words up to the first zero.
-fn text(record: &Record) -> String {
+pub(super) fn text(record: &Record) -> String {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&record.a.to_ne_bytes());
     bytes[8..].copy_from_slice(&record.b.to_ne_bytes());

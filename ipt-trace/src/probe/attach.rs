@@ -15,7 +15,7 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    identity, misses,
+    identity, lock_file, misses,
     own::Own,
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
@@ -97,7 +97,8 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         ),
         _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
-    let ebpf = load(tier, how, &bh_functions, wait_register)
+    let layout = lock_file::layout(&tracefs);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attached = Attached {
         ebpf,
@@ -224,6 +225,7 @@ fn load(
     how: Load,
     bh_functions: &[u64],
     wait_register: u32,
+    lock_file_layout: u8,
 ) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
@@ -237,6 +239,7 @@ fn load(
     } else {
         0
     };
+    let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
     let announce = u8::from(how.announce);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
@@ -251,6 +254,8 @@ fn load(
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
         .override_global("HAS_CGROUPS", &has_cgroups, true)
         .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("MASK_WORDS", &mask_words, true)
+        .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
         .override_global("ANNOUNCE", &announce, true)
         .override_global(aya_log::LEVEL, &how.log_level, true);
     with_locked_memory(|| loader.load(OBJECT))
@@ -303,6 +308,10 @@ struct Attacher<'a> {
 
 impl Attacher<'_> {
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
         match row.place {
             Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
             Place::Function { end, functions } => {
@@ -460,6 +469,9 @@ impl Attacher<'_> {
     ) -> PointState {
         if !tracefs::has_event(self.tracefs, group, name) {
             return PointState::Absent(no_tracepoint(since));
+        }
+        if program == "lock_file" && lock_file::layout(self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
         }
         if let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields) {
             return PointState::Failed(reason);

@@ -4,10 +4,12 @@ mod attach;
 mod btf;
 mod identity;
 mod live;
+mod lock_file;
 mod misses;
 mod own;
 mod recording;
 mod ring;
+mod sample;
 mod session;
 #[doc(hidden)]
 pub mod sites;
@@ -18,7 +20,9 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
-pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
+pub use recording::{
+    Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
+};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
 pub use text::TextError;
