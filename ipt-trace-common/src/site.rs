@@ -42,6 +42,11 @@ sites! {
     /// The sockopt ends. `a`: its result (negative errno, as i64).
     CallExit = 5,
 
+    /// A thread is about to begin an operation; only where somebody watches live and wants to look
+    /// the process up while it is there. Belongs to no operation. `a`: the id of the process's
+    /// cgroup in the unified hierarchy (its directory's inode).
+    Arrival = 6,
+
     /// `do_ipt_set_ctl`, `do_ipt_get_ctl` or the ip6t twin: entry.
     CtlEnter = 10,
     /// The same: return. `a`: its result (an i64).
@@ -52,7 +57,8 @@ sites! {
     CheckExit = 13,
     /// `xt_find_table_lock`: entry. From here the mutex is waited for. From 5.15 on the first lookup
     /// of a table in a network namespace creates it in here, with a check and a swap of its own,
-    /// before it returns.
+    /// before it returns. `a`: the inode number of the network namespace whose table it is, or 0
+    /// where it could not be read.
     LockEnter = 14,
     /// The same: return. `a`: the table or an `ERR_PTR`. From here the mutex is held.
     LockExit = 15,
@@ -68,6 +74,25 @@ sites! {
     FreeExit = 20,
     /// `__local_bh_enable_ip`: entry, from the swap or a sockopt's handler. `a`: the caller's address (its `ip` argument). `b`: `cnt`.
     BhEnable = 21,
+    /// The instruction after the one that turned bottom halves off. `a`: its address.
+    BhOff = 22,
+    /// The call of `__local_bh_enable_ip` that turns them on. `a`: its address.
+    BhOn = 23,
+    /// The instruction after that call, which has run the softirqs that had piled up. `a`: its
+    /// address.
+    BhBack = 24,
+    /// The swap waits for a CPU that is in the old table: its first turn of the wait for this one.
+    /// `a`: the CPU.
+    DrainWait = 25,
+    /// The old table's counters are summed up, and its rules are about to let go of their matches
+    /// and targets. `a`: the instruction's address.
+    CleanupEnter = 26,
+    /// Calibration: an instruction a few before a call. `a`: its address.
+    CalibrateOff = 27,
+    /// Calibration: that call. `a`: its address.
+    CalibrateOn = 28,
+    /// Calibration: the instruction after it. `a`: its address.
+    CalibrateBack = 29,
 
     /// `smp_call_function_many_cond`: entry on the operation's thread. `a`: the function that the
     /// other CPUs are to run.
@@ -89,6 +114,13 @@ sites! {
     ContentionBegin = 40,
     /// Tracepoint `lock:contention_end`. `a`: the lock's address. `b`: result.
     ContentionEnd = 41,
+    /// The cgroup that the thread is in when a sockopt begins. `a`: its id in the unified
+    /// hierarchy, which is its folder's inode number there.
+    CallCgroup = 42,
+    /// The network namespace that the thread is in, as its files in /proc say while the call is
+    /// under way or shortly after; written by the program, not by a probe. `a`: the namespace's
+    /// inode number.
+    CallNet = 43,
 }
 
 #[cfg(test)]

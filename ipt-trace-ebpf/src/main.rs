@@ -24,6 +24,7 @@ mod operation;
 mod softirq;
 mod swap;
 mod syscall;
+mod window;
 mod word;
 
 /// The helpers that the probes call are for GPL-compatible programs only.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipt_trace_common::Site;
 
-use crate::probe::{PointState, Recording};
+use crate::probe::{Point, PointState, Recording};
 
 /// The sites whose silence means that nothing happened there.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +15,20 @@ pub struct Coverage {
 impl Coverage {
     /// What the attached points of a recording watched, and what it holds records of.
     pub fn of(recording: &Recording) -> Self {
-        let attached = recording
-            .points
+        let mut coverage = Self::of_points(&recording.points);
+        for record in &recording.records {
+            coverage.sites.extend(Site::from_number(record.site));
+        }
+        coverage
+    }
+
+    /// What attached points watch of that which may be silent.
+    pub fn of_points(points: &[Point]) -> Self {
+        let attached = points
             .iter()
-            .filter(|point| point.state == PointState::Attached)
-            .filter_map(|point| site_of(&point.name));
-        let seen = recording
-            .records
-            .iter()
-            .filter_map(|record| Site::from_number(record.site));
+            .filter(|point| point.state == PointState::Attached);
         Self {
-            sites: attached.chain(seen).collect(),
+            sites: attached.filter_map(|point| site_of(&point.name)).collect(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! result anywhere, and no recording, however broken, makes it panic.
 
 mod call;
+mod collector;
 mod coverage;
 mod events;
 mod ipi;
@@ -22,10 +23,11 @@ mod window;
 
 use std::collections::BTreeMap;
 
-use ipt_trace_common::{Record, Site};
+use ipt_trace_common::Record;
 
 use crate::probe::{Losses, Recording};
 pub use call::Call;
+pub use collector::{Collected, Collector};
 pub use coverage::Coverage;
 pub use events::Context;
 pub use ipi::{Cause, Count, Ipi, Sync};
@@ -93,30 +95,4 @@ fn group(operations: Vec<Operation>) -> Correlated {
     correlated.replaces.sort_by_key(Replace::start_ns);
     correlated.loose.sort_by_key(|operation| operation.start_ns);
     correlated
-}
-
-/// Collects the records of a trace that goes on, operation by operation.
-#[derive(Clone, Debug, Default)]
-pub struct Collector {
-    open: BTreeMap<u64, Vec<Record>>,
-}
-
-impl Collector {
-    /// Takes the next record; at a call's exit, gives back all records of its operation.
-    pub fn push(&mut self, record: Record) -> Option<Vec<Record>> {
-        if record.operation == 0 {
-            return None;
-        }
-        self.open.entry(record.operation).or_default().push(record);
-        if record.site == Site::CallExit as u16 {
-            self.open.remove(&record.operation)
-        } else {
-            None
-        }
-    }
-
-    /// Gives back the records of the operations that are still open.
-    pub fn finish(self) -> impl Iterator<Item = Vec<Record>> {
-        self.open.into_values()
-    }
 }

@@ -30,6 +30,11 @@ pub struct Operation {
     pub call: Option<Call>,
     /// The table, if its record is there: its name's first 15 bytes.
     pub table: Option<String>,
+    /// The network namespace whose table it is, by its inode number (that of /proc/PID/ns/net), if
+    /// it could be told.
+    pub netns: Option<u64>,
+    /// The cgroup that the thread was in, by its id in the unified hierarchy, if it could be told.
+    pub cgroup: Option<u64>,
     /// When it began, or its first record was taken.
     pub start_ns: u64,
     /// When it ended, or its last record was taken.
@@ -82,6 +87,8 @@ impl Operation {
                 .first(Site::CallTable)
                 .map(text)
                 .filter(|name| !name.is_empty()),
+            netns: netns(&events),
+            cgroup: events.first(Site::CallCgroup).map(|record| record.a),
             start_ns: events.start_ns,
             end_ns: events.end_ns,
             complete: events.complete,
@@ -114,6 +121,16 @@ impl Operation {
     pub fn must_repeat(&self) -> bool {
         self.result == Some(-11)
     }
+}
+
+/// The namespace of the table that was looked up, which is the socket's; else the one that the
+/// thread was in, which for all programs of iptables is the same.
+fn netns(events: &Events<'_>) -> Option<u64> {
+    [Site::LockEnter, Site::CallNet]
+        .into_iter()
+        .flat_map(|site| events.of(site))
+        .map(|record| record.a)
+        .find(|inode| *inode != 0)
 }
 
 /// The 16 bytes of a record's words up to the first zero.

@@ -23,6 +23,51 @@ impl End {
     }
 }
 
+/// What an instruction does in the function that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// It follows the one that turns bottom halves off.
+    BhOff,
+    /// It calls `__local_bh_enable_ip`.
+    BhOn,
+    /// It follows that call.
+    BhBack,
+    /// It is passed on each turn of the swap's wait for a CPU.
+    DrainWait,
+    /// It comes before the loop in which a table's rules let go of their matches and targets.
+    CleanupEnter,
+    /// For calibration: it comes a few before a call.
+    CalibrateOff,
+    /// For calibration: that call.
+    CalibrateOn,
+    /// For calibration: it follows the call.
+    CalibrateBack,
+}
+
+impl Spot {
+    /// Whether it is where the cost of probes is measured, and nothing else.
+    pub const fn is_for_calibration(self) -> bool {
+        matches!(
+            self,
+            Self::CalibrateOff | Self::CalibrateOn | Self::CalibrateBack
+        )
+    }
+
+    /// What stands for the offset where the instruction was not found.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BhOff => "bh_off",
+            Self::BhOn => "bh_on",
+            Self::BhBack => "bh_back",
+            Self::DrainWait => "wait",
+            Self::CleanupEnter => "cleanup",
+            Self::CalibrateOff => "calibrate_off",
+            Self::CalibrateOn => "calibrate_on",
+            Self::CalibrateBack => "calibrate_back",
+        }
+    }
+}
+
 /// A kernel function by the names that it has had.
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
@@ -30,6 +75,19 @@ pub struct Function {
     pub module: Option<&'static str>,
     /// Its names; the first one that the running kernel has is the one to probe.
     pub names: &'static [&'static str],
+}
+
+impl Function {
+    /// How an instruction of it is called where it is not known which.
+    pub fn instruction(self, spot: Spot) -> String {
+        let module = self.module.map(|module| format!("{module}:"));
+        let name = self.names.last().unwrap_or(&"");
+        format!(
+            "kprobe:{}{name}+{}",
+            module.unwrap_or_default(),
+            spot.name()
+        )
+    }
 }
 
 /// A field that a program reads from a tracepoint's event, as its format file describes it.
@@ -50,6 +108,13 @@ pub enum Place {
     Function {
         /// Which end.
         end: End,
+        /// The functions; a family whose module is not loaded is left out.
+        functions: &'static [Function],
+    },
+    /// Single instructions of these functions, found in the running kernel's text.
+    Instruction {
+        /// Which ones.
+        spot: Spot,
         /// The functions; a family whose module is not loaded is left out.
         functions: &'static [Function],
     },
@@ -90,7 +155,7 @@ impl AttachPoint {
     /// The lowest tier that includes it.
     pub const fn tier(&self) -> Tier {
         match self.place {
-            Place::Function { .. } => Tier::Kprobe,
+            Place::Function { .. } | Place::Instruction { .. } => Tier::Kprobe,
             Place::Event { .. } | Place::RawEvent { .. } => Tier::Tracepoint,
         }
     }
@@ -169,25 +234,41 @@ const FREE: &[Function] = &[x_tables(&["xt_free_table_info"])];
 /// The swap. From 6.12 on `xt_replace_table` wraps `do_replace_table` and writes the audit record.
 pub(super) const SWAP: Function = x_tables(&["do_replace_table", "xt_replace_table"]);
 
-/// Functions in which BH comes back on: the swap, and the counters, which 5.10 to 7.2 as Debian
-/// builds them have inlined into the sockopt's handler.
+/// Functions that turn BH off and on: the swap, and the adding of counters, which 5.10 to 7.2 as
+/// Debian builds them have inlined into the sockopt's handler.
 pub(super) const BH_FUNCTIONS: &[Function] = &[
     SWAP,
     Function {
         module: Some("ip_tables"),
-        names: &["do_ipt_set_ctl"],
+        names: &["do_add_counters", "do_ipt_set_ctl"],
     },
     Function {
         module: Some("ip6_tables"),
-        names: &["do_ip6t_set_ctl"],
+        names: &["do_add_counters", "do_ip6t_set_ctl"],
     },
+];
+
+/// What lets go of the old table's rules; from 6.12 on it is inlined.
+const CLEANUP: &[Function] = &[
     Function {
         module: Some("ip_tables"),
-        names: &["do_add_counters"],
+        names: &["__do_replace", "do_replace", "do_ipt_set_ctl"],
     },
     Function {
         module: Some("ip6_tables"),
-        names: &["do_add_counters"],
+        names: &["__do_replace", "do_replace", "do_ip6t_set_ctl"],
+    },
+];
+
+/// Where the cost of probes is measured: it refuses a `GET_INFO` of the wrong length at once.
+pub(super) const CALIBRATION: &[Function] = &[
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_ipt_get_ctl"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_ip6t_get_ctl"],
     },
 ];
 
@@ -223,6 +304,21 @@ const fn exit(
             end: End::Return,
             functions,
         },
+        gives,
+        lacks,
+    }
+}
+
+const fn instruction(
+    program: &'static str,
+    spot: Spot,
+    functions: &'static [Function],
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Instruction { spot, functions },
         gives,
         lacks,
     }
@@ -356,6 +452,62 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         FREE,
         "the end of freeing the old table",
         "the phases inside a call",
+    ),
+    instruction(
+        "bh_off",
+        Spot::BhOff,
+        BH_FUNCTIONS,
+        "where BH went off",
+        "the exact beginning of a window with BH off",
+    ),
+    instruction(
+        "bh_on",
+        Spot::BhOn,
+        BH_FUNCTIONS,
+        "where BH comes back on",
+        "the exact end of a window with BH off",
+    ),
+    instruction(
+        "bh_back",
+        Spot::BhBack,
+        BH_FUNCTIONS,
+        "where softirqs that had piled up have run",
+        "the backlog of softirqs apart from the drain",
+    ),
+    instruction(
+        "drain_wait",
+        Spot::DrainWait,
+        &[SWAP],
+        "the CPUs that the swap waits for",
+        "which CPUs the swap waited for",
+    ),
+    instruction(
+        "cleanup_enter",
+        Spot::CleanupEnter,
+        CLEANUP,
+        "the end of summing up the old counters",
+        "the old counters apart from the old rules' cleanup",
+    ),
+    instruction(
+        "calibrate_off",
+        Spot::CalibrateOff,
+        CALIBRATION,
+        "what a probe costs: its beginning",
+        "the probes' own cost in short windows",
+    ),
+    instruction(
+        "calibrate_on",
+        Spot::CalibrateOn,
+        CALIBRATION,
+        "what a probe costs: its end",
+        "the probes' own cost in short windows",
+    ),
+    instruction(
+        "calibrate_back",
+        Spot::CalibrateBack,
+        CALIBRATION,
+        "what a probe costs: after a call",
+        "the probes' own cost in short windows",
     ),
     entry(
         "bh_enable",

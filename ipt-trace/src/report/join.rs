@@ -108,11 +108,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// A replace of which only the probes know.
+    /// A replace of which only the probes know, or calls that were not meant to be one.
     pub fn observed(self, replace: &correlate::Replace) -> Option<Replace> {
-        let swap = replace.swap()?;
+        let swap = replace.swap().or(replace.operations.last())?;
         let family = swap.family?.into();
-        let table = swap.table.as_deref()?;
+        // A name in memory that was not there when the probes looked.
+        let table = swap.table.as_deref().unwrap_or("?");
         let operations: Vec<_> = replace.operations.iter().collect();
         let called = |call| Choice {
             called: operations

@@ -102,6 +102,44 @@ impl Report {
     }
 }
 
+impl Replace {
+    /// A replace that probes saw; its times are counted from `base_ns`. `None` if its beginning was
+    /// not seen.
+    pub fn observed(
+        replace: &crate::correlate::Replace,
+        losses: probe::Losses,
+        base_ns: u64,
+    ) -> Option<Self> {
+        let nothing = Correlated::default();
+        let frame = Frame {
+            correlated: &nothing,
+            losses: Some(convert::losses(losses)),
+            base_ns,
+        };
+        frame.observed(replace)
+    }
+}
+
+impl Probes {
+    /// Those of a recording.
+    pub fn of(recording: &Recording) -> Self {
+        probes(Some(recording))
+    }
+}
+
+impl Softirq {
+    /// The delays in a recording by vector; `None` if nothing watched for them.
+    pub fn of(recording: &Recording) -> Option<Vec<Self>> {
+        softirq::softirqs(recording)
+    }
+}
+
+impl From<probe::Losses> for Losses {
+    fn from(losses: probe::Losses) -> Self {
+        convert::losses(losses)
+    }
+}
+
 fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns: u64) -> Frame<'a> {
     let measured = recording.filter(|recording| recording.tier != probe::Tier::None);
     Frame {

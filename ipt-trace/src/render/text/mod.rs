@@ -1,7 +1,7 @@
 //! The report as text for people, at most 80 columns wide where words allow.
 
 mod machine;
-mod page;
+pub(super) mod page;
 mod replace;
 mod tail;
 #[cfg(test)]
