@@ -11,6 +11,7 @@ mod progress;
 mod report;
 mod restore;
 mod save;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
         }
         Command::Report(command) => report::run(&command),
         Command::Save(command) => save::run(&command),
+        Command::Trace(command) => trace::run(command),
         Command::Generate(command) => generate::run(command),
     };
     match result {

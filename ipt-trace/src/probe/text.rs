@@ -15,7 +15,7 @@
 //! In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which are not the probes',
 //! and the last line is `end` with the number of records.
 //!
-//! A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
+//! `softirq-before` has what `softirq` has, of the sample taken before. A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
 //! and maximum in nanoseconds, and the buckets that are not empty; a record is time in
 //! nanoseconds, pid, tid, CPU, site, flags, the words a and b, and the operation. Empty lines and
 //! lines that begin with `#` say nothing.
@@ -30,7 +30,7 @@ use std::{
 use ipt_trace_common::{BUCKETS, Record, Site};
 
 use super::{
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
     table::{of_program, that_gives},
 };
 
@@ -105,6 +105,7 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
     }
     for cell in &recording.softirqs {
         let SoftirqCell {
+            kind,
             cpu,
             vector,
             count,
@@ -112,7 +113,11 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
             max_ns,
             buckets,
         } = cell;
-        write!(out, "softirq {cpu} {vector} {count} {sum_ns} {max_ns}")?;
+        let keyword = match kind {
+            SoftirqKind::During => "softirq",
+            SoftirqKind::Before => "softirq-before",
+        };
+        write!(out, "{keyword} {cpu} {vector} {count} {sum_ns} {max_ns}")?;
         for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
             write!(out, " {bucket}:{count}")?;
         }
@@ -242,7 +247,7 @@ impl Parser {
                 let (address, name) = words.symbol()?;
                 recording.symbols.insert(address, name);
             }
-            "softirq" => {
+            "softirq" | "softirq-before" => {
                 room(recording.softirqs.len(), most::SOFTIRQS, "softirq lines")?;
                 recording.softirqs.push(words.softirq()?);
             }
@@ -448,8 +453,12 @@ impl<'a> Words<'a> {
     }
 
     fn softirq(&mut self) -> Result<SoftirqCell, String> {
-        self.word("keyword")?;
+        let kind = match self.word("keyword")? {
+            "softirq-before" => SoftirqKind::Before,
+            _ => SoftirqKind::During,
+        };
         let mut cell = SoftirqCell {
+            kind,
             cpu: self.number("CPU")?,
             vector: self.number("softirq vector")?,
             count: self.number("count")?,
@@ -515,6 +524,7 @@ point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has none
 losses 2 unknown
 symbol 0xffffffffc0a01111 xt_replace_table+0x111
 softirq 0 3 2 1500 1000 68:1 71:1
+softirq-before 0 3 1 500 500 68:1
 123456789 411 412 1 SwapEnter 1 0x0 0xffffffffffffffff 65537
 ";
 

@@ -1,6 +1,7 @@
 //! The report: what a run did and what it cost, joined from the program's own clock and from what
 //! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
 
+pub mod bench;
 mod convert;
 mod join;
 mod machine;
@@ -28,8 +29,9 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Exec, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
-    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
+    Choice, Drain, Exec, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex,
+    MutexCall, MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules,
+    SCHEMA_VERSION, Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
 };
 pub use names::{Family, Tier};
 pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
@@ -47,11 +49,13 @@ impl Report {
             parse_ns: outcome.parse.ns(),
             lock_wait_ns: outcome.lock_wait.map(Span::ns),
             lock_hold_ns: outcome.lock_hold.map(Span::ns),
+            lock_holders: convert::sampled_holders(&outcome.lock_holders),
         };
         Self {
             restore: Some(restore),
             replaces: tables.map(|table| frame.restored(table)).collect(),
             others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
             ..empty(recording, machine, frame.losses)
         }
         .without_idle_families()
@@ -81,6 +85,7 @@ impl Report {
                 .filter_map(|replace| frame.observed(replace))
                 .collect(),
             others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
             ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
@@ -107,6 +112,7 @@ impl Report {
                 .filter_map(|replace| frame.observed(replace))
                 .collect(),
             others: frame.others(always, false),
+            lock_file: frame.lock_file(),
             ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
@@ -149,6 +155,44 @@ fn first_foreign_ns(correlated: &Correlated) -> u64 {
     foreign.map(correlate::Replace::start_ns).min().unwrap_or(0)
 }
 
+impl Replace {
+    /// A replace that probes saw; its times are counted from `base_ns`. `None` if its beginning was
+    /// not seen.
+    pub fn observed(
+        replace: &crate::correlate::Replace,
+        losses: probe::Losses,
+        base_ns: u64,
+    ) -> Option<Self> {
+        let nothing = Correlated::default();
+        let frame = Frame {
+            correlated: &nothing,
+            losses: Some(convert::losses(losses)),
+            base_ns,
+        };
+        frame.observed(replace)
+    }
+}
+
+impl Probes {
+    /// Those of a recording.
+    pub fn of(recording: &Recording) -> Self {
+        probes(Some(recording))
+    }
+}
+
+impl Softirq {
+    /// The delays in a recording by vector; `None` if nothing watched for them.
+    pub fn of(recording: &Recording) -> Option<Vec<Self>> {
+        softirq::softirqs(recording)
+    }
+}
+
+impl From<probe::Losses> for Losses {
+    fn from(losses: probe::Losses) -> Self {
+        convert::losses(losses)
+    }
+}
+
 fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns: u64) -> Frame<'a> {
     let measured = recording.filter(|recording| recording.tier != probe::Tier::None);
     Frame {
@@ -170,6 +214,8 @@ fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses
         replaces: Vec::new(),
         others: Vec::new(),
         softirqs: recording.and_then(softirq::softirqs),
+        softirq_sample_ns: recording.and_then(softirq::sample_ns),
+        lock_file: None,
         losses,
         verdict: Verdict {
             text: String::new(),
