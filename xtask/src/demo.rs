@@ -152,6 +152,7 @@ fn restore_in_guest(program: PathBuf, rules: PathBuf) -> Result<bool> {
         script: "ipt-trace restore rules.txt\n".to_owned(),
     };
     let machine = Machine {
+        cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: LIMIT,
     };

@@ -26,6 +26,8 @@ const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// Its processors.
+    pub cpus: u32,
     /// Its memory.
     pub megabytes: u32,
     /// How long it may run, boot included.
@@ -190,7 +192,8 @@ impl Run {
         let mut command = Command::new(Package::QEMU.require()?);
         command
             // Emulation alone: where KVM is offered and does not work, QEMU aborts or hangs instead of falling back.
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-smp", &machine.cpus.to_string()])
             .args(["-m", &machine.megabytes.to_string()])
             .args([
                 "-nodefaults",
