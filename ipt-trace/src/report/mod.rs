@@ -1,6 +1,7 @@
 //! The report: what a run did and what it cost, joined from the program's own clock and from what
 //! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
 
+pub mod bench;
 mod convert;
 mod join;
 mod machine;

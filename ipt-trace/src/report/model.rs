@@ -5,7 +5,7 @@
 //! `null` means not measured, never zero.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     machine::Machine,
@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// The program that wrote the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// Its name.
     pub name: String,
