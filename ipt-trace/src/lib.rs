@@ -10,3 +10,4 @@ pub mod report;
 pub mod restore;
 pub mod ruleset;
 pub mod save;
+pub mod trace;

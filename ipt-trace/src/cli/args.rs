@@ -1,8 +1,10 @@
 //! What can be written on the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 
 use crate::kernel::Family;
 
@@ -35,6 +37,8 @@ pub enum Command {
     Restore(Restore),
     /// Print the tables of this network namespace as iptables-save does
     Save(Save),
+    /// Watch every replace on the machine, for as long as it runs
+    Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
 }
@@ -116,6 +120,95 @@ pub struct Generate {
     /// Rules of the flat shape, or services
     #[arg(value_parser = clap::value_parser!(u32).range(0..=4_000_000))]
     pub count: u32,
+}
+
+/// `trace`.
+#[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Trace {
+    /// End after this long (like "10s", "5m" or "1h30m"), instead of at a signal
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Show reads (GET_ENTRIES) too: a save holds the mutex as well
+    #[arg(long)]
+    pub reads: bool,
+    /// Only these processes
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', help_heading = FILTERS)]
+    pub pid: Vec<u32>,
+    /// Only processes with these names (comm, at most 15 bytes)
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',', help_heading = FILTERS)]
+    pub comm: Vec<String>,
+    /// Only these tables
+    #[arg(short, long, value_name = "TABLE", value_delimiter = ',', help_heading = FILTERS)]
+    pub table: Vec<String>,
+    /// Only these network namespaces: names in /run/netns, "host", or inodes
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',', help_heading = FILTERS)]
+    pub netns: Vec<String>,
+    /// Only this family
+    #[arg(long, value_enum, help_heading = FILTERS)]
+    pub family: Option<FamilyName>,
+    /// Only what had bottom halves off for this long at a time, or may have had ("50us", "1ms")
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FILTERS)]
+    pub min_bh_off: Option<Duration>,
+    /// Only what took this long
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FILTERS)]
+    pub min_wall: Option<Duration>,
+    /// Only what the kernel refused
+    #[arg(long, help_heading = FILTERS)]
+    pub failed: bool,
+    /// How lines are written to standard output
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub format: LineFormat,
+    /// Show all columns, however wide the terminal is
+    #[arg(short, long)]
+    pub wide: bool,
+    /// Which probes trace
+    #[arg(long, value_enum, default_value_t = TraceProbes::Auto)]
+    pub probes: TraceProbes,
+    /// Print nothing but the lines: neither what is attached nor the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+const FILTERS: &str = "Filters";
+
+/// A time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write a number and a unit, like 500us or 10s");
+    let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// Values of `--family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FamilyName {
+    /// iptables
+    Ipv4,
+    /// ip6tables
+    Ipv6,
+}
+
+/// Values of `--format` of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// Columns for people
+    Text,
+    /// JSON Lines
+    Json,
+}
+
+/// Values of `--probes` of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceProbes {
+    /// The best that this kernel allows
+    Auto,
+    /// Kernel functions and tracepoints
+    Kprobe,
+    /// Tracepoints only
+    Tracepoint,
 }
 
 /// The family that a flag `--ipv6` chooses.

@@ -7,6 +7,7 @@ mod log;
 mod progress;
 mod restore;
 mod save;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ pub fn main() -> ExitCode {
     let result = match args.command {
         Command::Restore(command) => restore::run(command),
         Command::Save(command) => save::run(&command),
+        Command::Trace(command) => trace::run(command),
         Command::Generate(command) => generate::run(command),
     };
     match result {

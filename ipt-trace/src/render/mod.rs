@@ -1,6 +1,7 @@
 //! A finished report to bytes: pure functions, one module per format.
 
 pub mod json;
+pub mod line;
 mod style;
 pub mod text;
 

@@ -1,6 +1,7 @@
 //! The report: what a run did and what it cost, joined from the program's own clock and from what
 //! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
 
+pub mod bench;
 mod convert;
 mod join;
 mod machine;
@@ -24,8 +25,9 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
-    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
+    Choice, Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex, MutexCall,
+    MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION,
+    Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
 };
 pub use names::{Family, Tier};
 
@@ -41,11 +43,13 @@ impl Report {
             parse_ns: outcome.parse.ns(),
             lock_wait_ns: outcome.lock_wait.map(Span::ns),
             lock_hold_ns: outcome.lock_hold.map(Span::ns),
+            lock_holders: convert::sampled_holders(&outcome.lock_holders),
         };
         Self {
             restore: Some(restore),
             replaces: tables.map(|table| frame.restored(table)).collect(),
             others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
             ..empty(recording, machine, frame.losses)
         }
         .without_idle_families()
@@ -72,6 +76,7 @@ impl Report {
                 .filter_map(|replace| frame.observed(replace))
                 .collect(),
             others: frame.others(always, false),
+            lock_file: frame.lock_file(),
             ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
@@ -102,6 +107,44 @@ impl Report {
     }
 }
 
+impl Replace {
+    /// A replace that probes saw; its times are counted from `base_ns`. `None` if its beginning was
+    /// not seen.
+    pub fn observed(
+        replace: &crate::correlate::Replace,
+        losses: probe::Losses,
+        base_ns: u64,
+    ) -> Option<Self> {
+        let nothing = Correlated::default();
+        let frame = Frame {
+            correlated: &nothing,
+            losses: Some(convert::losses(losses)),
+            base_ns,
+        };
+        frame.observed(replace)
+    }
+}
+
+impl Probes {
+    /// Those of a recording.
+    pub fn of(recording: &Recording) -> Self {
+        probes(Some(recording))
+    }
+}
+
+impl Softirq {
+    /// The delays in a recording by vector; `None` if nothing watched for them.
+    pub fn of(recording: &Recording) -> Option<Vec<Self>> {
+        softirq::softirqs(recording)
+    }
+}
+
+impl From<probe::Losses> for Losses {
+    fn from(losses: probe::Losses) -> Self {
+        convert::losses(losses)
+    }
+}
+
 fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns: u64) -> Frame<'a> {
     let measured = recording.filter(|recording| recording.tier != probe::Tier::None);
     Frame {
@@ -125,6 +168,8 @@ fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses
         replaces: Vec::new(),
         others: Vec::new(),
         softirqs: recording.and_then(softirq::softirqs),
+        softirq_sample_ns: recording.and_then(softirq::sample_ns),
+        lock_file: None,
         losses,
         verdict: Verdict {
             text: String::new(),

@@ -117,10 +117,12 @@ pub fn parse_ports(
     word: &str,
     parse_port: impl Fn(&str) -> Result<u16, String>,
 ) -> Result<(u16, u16), String> {
-    let Some((first, last)) = word.split_once(':') else {
+    // Nearly every word is short and has no colon.
+    let Some(colon) = word.bytes().position(|byte| byte == b':') else {
         let port = parse_port(word)?;
         return Ok((port, port));
     };
+    let (first, last) = (&word[..colon], &word[colon + 1..]);
     let or = |word: &str, default| {
         if word.is_empty() {
             Ok(default)

@@ -1,7 +1,7 @@
 //! The report as text for people, at most 80 columns wide where words allow.
 
 mod machine;
-mod page;
+pub(super) mod page;
 mod replace;
 mod tail;
 #[cfg(test)]
@@ -25,6 +25,7 @@ pub fn report(report: &Report, style: &Style) -> Vec<u8> {
         replace::replace(&mut page, replace, report.restore.is_none());
     }
     tail::others(&mut page, report);
+    tail::lock_file(&mut page, report);
     tail::softirqs(&mut page, report);
     page.blank();
     tail::losses(&mut page, report);
