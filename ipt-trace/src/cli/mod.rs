@@ -1,6 +1,7 @@
 //! The command line. Nothing outside this folder knows of flags, terminals or exit codes.
 
 mod args;
+mod bench;
 mod exit;
 mod generate;
 mod log;
@@ -21,6 +22,9 @@ pub fn main() -> ExitCode {
         Command::Restore(command) => restore::run(command),
         Command::Save(command) => save::run(&command),
         Command::Generate(command) => generate::run(command),
+        Command::Bench(command) => bench::run(command),
+        Command::BenchWorker => crate::bench::worker::main()
+            .map_err(|error| exit::Failure::kernel(format_args!("the worker: {error}"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -89,7 +89,7 @@ fn start(request: Request, options: Options) -> Result<Session, ProbeError> {
     }
 }
 
-const fn request(probes: Probes) -> Request {
+pub const fn request(probes: Probes) -> Request {
     match probes {
         Probes::Auto => Request::Auto,
         Probes::Kprobe => Request::Kprobe,

@@ -121,7 +121,7 @@ impl Page {
 }
 
 /// Text that stands out, if it may.
-pub(super) fn paint(ansi: Ansi, text: &str) -> String {
+pub(in crate::render) fn paint(ansi: Ansi, text: &str) -> String {
     if ansi.is_plain() {
         text.to_owned()
     } else {
@@ -130,7 +130,7 @@ pub(super) fn paint(ansi: Ansi, text: &str) -> String {
 }
 
 /// Text from elsewhere, without what a terminal would act on.
-pub(super) fn clean(text: &str) -> String {
+pub(in crate::render) fn clean(text: &str) -> String {
     let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }
@@ -138,7 +138,7 @@ pub(super) fn clean(text: &str) -> String {
 /// Lines of at most this many characters, broken at blanks; a longer word has its own.
 ///
 /// A number and its unit stay together.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(in crate::render) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in units(text) {
         match lines.last_mut() {
