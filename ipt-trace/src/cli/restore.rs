@@ -131,7 +131,7 @@ fn tell(table: &TableOutcome) {
     );
 }
 
-const fn request(probes: Probes) -> Request {
+pub const fn request(probes: Probes) -> Request {
     match probes {
         Probes::Auto => Request::Auto,
         Probes::Kprobe => Request::Kprobe,
