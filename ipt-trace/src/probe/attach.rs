@@ -62,7 +62,7 @@ pub struct Load {
     pub log_level: u8,
     /// Size of the ring, a power of two of whole pages; `None` for the probes' own choice.
     pub ring_bytes: Option<u32>,
-    /// Whether threads are announced before their operations.
+    /// Whether programs of iptables' are announced when they begin.
     pub announce: bool,
 }
 
@@ -101,7 +101,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     };
     let mut attacher = attached.attacher(symbols);
     for row in ATTACH_POINTS {
-        attacher.attach(row)?;
+        if how.announce || !row.is_for_live() {
+            attacher.attach(row)?;
+        }
     }
     attached.symbols = attacher.symbols.and_then(Result::ok);
     Ok(attached)
@@ -212,7 +214,6 @@ fn load(tier: Tier, how: Load, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> 
         pid: 0,
     });
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
-    let announce = u8::from(how.announce);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
         loader.map_max_entries("RECORDS", bytes);
@@ -223,7 +224,6 @@ fn load(tier: Tier, how: Load, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> 
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
-        .override_global("ANNOUNCE", &announce, true)
         .override_global(aya_log::LEVEL, &how.log_level, true);
     with_locked_memory(|| loader.load(OBJECT))
 }

@@ -3,6 +3,7 @@
 mod attach;
 mod live;
 mod misses;
+mod names;
 mod own;
 mod recording;
 mod ring;
@@ -14,6 +15,7 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
+pub use names::Names;
 pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};

@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     attach::{self, Attached},
     live::{Live, Stream},
+    own,
     recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
@@ -99,6 +100,9 @@ pub fn run(
         points,
         attach_time: begin.elapsed(),
     }));
+    if task.live.is_some() {
+        own::hurry();
+    }
     let missed_before = attached.missed();
     let mut live = task.live.map(|live| Stream::new(live, missed_before));
     reader.read_until(stop, |reader| {
@@ -188,7 +192,7 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
         state: PointState::Absent(reason.to_owned()),
     };
     let mut points = Vec::new();
-    for row in ATTACH_POINTS {
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
         match row.place {
             Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
                 let module = function
@@ -216,6 +220,7 @@ const AT_ONCE: usize = 8192;
 /// Takes records out of the ring, and the probes' diagnostics out of theirs.
 pub struct Reader {
     ring: RingBuf<MapData>,
+    arrivals: RingBuf<MapData>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
     /// What was read and nobody has taken.
     pub records: Vec<Record>,
@@ -227,12 +232,8 @@ pub struct Reader {
 
 impl Reader {
     fn new(attached: &mut Attached, log: bool) -> Result<Self, String> {
-        let ring = attached
-            .ebpf
-            .take_map("RECORDS")
-            .ok_or("the probes have no ring")?;
-        let ring =
-            RingBuf::try_from(ring).map_err(|error| format!("the ring cannot be read: {error}"))?;
+        let ring = take_ring(attached, "RECORDS")?;
+        let arrivals = take_ring(attached, "ARRIVALS")?;
         let logger = if log {
             let logger = EbpfLogger::init(&mut attached.ebpf);
             logger
@@ -243,6 +244,7 @@ impl Reader {
         };
         Ok(Self {
             ring,
+            arrivals,
             logger,
             records: Vec::new(),
             undecoded: 0,
@@ -254,15 +256,17 @@ impl Reader {
     fn drain(&mut self) -> bool {
         let began_ns = monotonic_ns();
         let mut more = false;
-        for _ in 0..AT_ONCE {
-            let item = self.ring.next();
-            more = item.is_some();
-            let Some(item) = item else { break };
-            match Record::decode(&item) {
-                Ok(record) => self.records.push(record),
-                Err(error) => {
-                    log::warn!("the ring held {error}");
-                    self.undecoded += 1;
+        for ring in [&mut self.arrivals, &mut self.ring] {
+            for _ in 0..AT_ONCE {
+                let item = ring.next();
+                more = item.is_some();
+                let Some(item) = item else { break };
+                match Record::decode(&item) {
+                    Ok(record) => self.records.push(record),
+                    Err(error) => {
+                        log::warn!("the ring held {error}");
+                        self.undecoded += 1;
+                    }
                 }
             }
         }
@@ -304,6 +308,7 @@ impl Reader {
         each: &mut impl FnMut(&mut Self),
     ) -> std::io::Result<()> {
         let ring = readable(&self.ring)?;
+        let arrivals = readable(&self.arrivals)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -311,6 +316,7 @@ impl Reader {
             tokio::select! {
                 _ = interval.tick() => {}
                 guard = ring.readable() => guard?.clear_ready(),
+                guard = arrivals.readable() => guard?.clear_ready(),
                 guard = async {
                     match &logger {
                         Some(logger) => logger.readable().await.map(Some),
@@ -335,6 +341,14 @@ fn readable(fd: &impl AsFd) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     let own = fd.as_fd().try_clone_to_owned()?;
     // SAFETY: the `AsyncFd` owns this descriptor, so it stays open and the same until dropped.
     Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
+}
+
+fn take_ring(attached: &mut Attached, name: &str) -> Result<RingBuf<MapData>, String> {
+    let map = attached
+        .ebpf
+        .take_map(name)
+        .ok_or_else(|| format!("the probes have no map {name}"))?;
+    RingBuf::try_from(map).map_err(|error| format!("{name} cannot be read: {error}"))
 }
 
 /// [`SoftirqDelays`] as a map's value.

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use ipt_trace_common::{Record, Site, flags};
+use ipt_trace_common::{Record, flags};
 use jiff::Timestamp;
 
 use super::{
     event::{Event, Kind, timestamp},
-    identity::Identities,
+    identity::Shared,
 };
 use crate::{
     correlate::{
@@ -20,7 +20,7 @@ use crate::{
         Replace,
     },
     kernel::clock::monotonic_ns,
-    probe::{Batch, Losses, Point},
+    probe::{Batch, Losses, Names, Point},
     report,
 };
 
@@ -41,8 +41,6 @@ pub struct Options {
     pub reads: bool,
     /// Records with the events.
     pub records: bool,
-    /// Namespaces' files with the events.
-    pub namespaces: bool,
 }
 
 /// An event and what does not belong into it.
@@ -63,8 +61,8 @@ pub struct Engine {
     uncounted: VecDeque<Collected>,
     grouper: Grouper,
     coverage: Coverage,
-    symbols: BTreeMap<u64, String>,
-    identities: Identities,
+    names: Names,
+    identities: Shared,
     losses: Losses,
     counted_ns: u64,
     /// When something was lost: after the first time and up to the second.
@@ -80,8 +78,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Begins at this moment, with these points attached.
-    pub fn new(options: Options, points: &[Point]) -> Self {
+    /// Names that are known beforehand.
+    #[cfg(test)]
+    pub(super) fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Begins at this moment, with these points attached. Somebody else keeps telling `identities`
+    /// who comes.
+    pub fn new(options: Options, points: &[Point], identities: Shared) -> Self {
         let now = monotonic_ns();
         Self {
             options,
@@ -89,8 +95,8 @@ impl Engine {
             uncounted: VecDeque::new(),
             grouper: Grouper::default(),
             coverage: Coverage::of_points(points),
-            symbols: BTreeMap::new(),
-            identities: Identities::new(options.namespaces),
+            names: Names::default(),
+            identities,
             losses: Losses {
                 lost_records: 0,
                 missed_hits: Some(0),
@@ -122,22 +128,16 @@ impl Engine {
 
     /// Kernel symbols by address, as far as records needed them.
     pub const fn symbols(&self) -> &BTreeMap<u64, String> {
-        &self.symbols
+        self.names.known()
     }
 
     /// Takes what the probes saw, and gives what is over by it.
     pub fn take(&mut self, batch: Batch) -> Vec<Finished> {
-        // First of all, while the processes are there.
-        for record in &batch.records {
-            if record.site == Site::Arrival as u16 {
-                let thread = (record.pid, record.tid);
-                self.identities.announce(thread, record.a, record.time_ns);
-            }
-        }
         if let Some(points) = &batch.points {
             self.coverage = Coverage::of_points(points);
+            self.names.forget();
         }
-        self.symbols.extend(batch.symbols);
+        self.names.learn(&batch.records);
         let mut done = Vec::new();
         for record in batch.records {
             self.collector.push(record, &mut done);
@@ -163,8 +163,8 @@ impl Engine {
                 finished.extend(self.finish_one(grouped));
             }
         }
-        self.identities
-            .forget_before(heard_ns.min(monotonic_ns()).saturating_sub(nanos(REMEMBER)));
+        let forgotten_ns = heard_ns.min(monotonic_ns()).saturating_sub(nanos(REMEMBER));
+        self.identities.lock().forget_before(forgotten_ns);
         finished
     }
 
@@ -206,7 +206,7 @@ impl Engine {
         let (start, end) = (start_of(collected).unwrap_or(0), end_of(collected));
         let lost = |(from, to): &(u64, u64)| *from < end && start < *to;
         let context = Context {
-            symbols: &self.symbols,
+            symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
         };
@@ -261,10 +261,17 @@ impl Engine {
             return None;
         };
         let first = replace.operations.first()?;
-        let end_ns = replace.operations.iter().map(|operation| operation.end_ns).max()?;
-        let identity = self.identities.of(first.pid, first.tid);
+        let end_ns = replace
+            .operations
+            .iter()
+            .map(|operation| operation.end_ns)
+            .max()?;
+        let identity = self.identities.lock().of(first.pid, first.tid, end_ns);
         let windows = || {
-            let all = replace.operations.iter().flat_map(|operation| &operation.windows);
+            let all = replace
+                .operations
+                .iter()
+                .flat_map(|operation| &operation.windows);
             all.map(|window| window.duration)
         };
         self.number += 1;
@@ -290,9 +297,8 @@ impl Engine {
 
     fn take_records(&mut self, replace: &Replace) -> Vec<Record> {
         let operations = replace.operations.iter();
-        let kept = operations.filter_map(|operation| {
-            self.records.remove(&(operation.tid, operation.start_ns))
-        });
+        let kept = operations
+            .filter_map(|operation| self.records.remove(&(operation.tid, operation.start_ns)));
         kept.flatten().collect()
     }
 }

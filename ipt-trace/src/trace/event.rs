@@ -199,9 +199,7 @@ pub struct Netns {
 impl Netns {
     /// Its name, or its inode's number.
     pub fn label(&self) -> String {
-        self.name
-            .clone()
-            .unwrap_or_else(|| self.inode.to_string())
+        self.name.clone().unwrap_or_else(|| self.inode.to_string())
     }
 }
 

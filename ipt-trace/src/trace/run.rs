@@ -13,11 +13,14 @@ use super::{
     event::{Level, Message, Notice},
     filter::Filter,
     hub::Hub,
+    identity::Shared,
     summary::{Dropped, Summary, Tally},
 };
 use crate::{
     correlate::is_lossy,
-    probe::{self, Batch, Losses, Point, PointState, ProbeError, Recording, Request, Session, Tier},
+    probe::{
+        self, Batch, Losses, Point, PointState, ProbeError, Recording, Request, Session, Tier,
+    },
     report,
 };
 
@@ -47,6 +50,8 @@ pub struct Config {
     pub options: probe::Options,
     /// What events are to have in them.
     pub engine: engine::Options,
+    /// Whether watchers get the file of each event's network namespace.
+    pub namespaces: bool,
     /// Which events are told.
     pub filter: Filter,
     /// For how long; without it until somebody stops it.
@@ -119,8 +124,12 @@ impl Tracer {
     /// Attaches the probes.
     pub fn start(config: Config) -> Result<Self, TraceError> {
         let (sender, inputs) = sync_channel(INPUTS);
+        let identities = Shared::new(config.namespaces);
+        let announced = identities.clone();
         let guard = EndGuard(sender.clone());
-        let sink = move |batch| {
+        let sink = move |batch: Batch| {
+            // Before anything else, while the processes are there.
+            announced.announce(&batch.records);
             let _ = guard.0.send(Input::Batch(Box::new(batch)));
         };
         let session = Session::stream(config.request, config.options, sink)?;
@@ -129,7 +138,7 @@ impl Tracer {
         }
         let began = Instant::now();
         Ok(Self {
-            engine: Engine::new(config.engine, session.points()),
+            engine: Engine::new(config.engine, session.points(), identities),
             session,
             inputs,
             sender,
@@ -306,7 +315,8 @@ fn with_recording(summary: Summary, recording: &Recording) -> Summary {
 
 /// How many points are attached now, in words.
 fn attached(points: &[Point]) -> String {
-    let count = |is: fn(&PointState) -> bool| points.iter().filter(|point| is(&point.state)).count();
+    let count =
+        |is: fn(&PointState) -> bool| points.iter().filter(|point| is(&point.state)).count();
     let attached = count(|state| matches!(state, PointState::Attached));
     let failed = count(|state| matches!(state, PointState::Failed(_)));
     let failures = if failed > 0 {

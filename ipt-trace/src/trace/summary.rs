@@ -214,7 +214,10 @@ impl Tally {
         if let Some(group) = self.processes.get_mut(comm) {
             group.add(event);
         } else {
-            self.processes.entry(comm.to_owned()).or_default().add(event);
+            self.processes
+                .entry(comm.to_owned())
+                .or_default()
+                .add(event);
         }
     }
 
@@ -269,7 +272,10 @@ mod tests {
         tally.add(&event);
         tally.add_filtered();
         let summary = tally.summary(1);
-        assert_eq!((summary.replaces, summary.failed, summary.filtered), (2, 1, 1));
+        assert_eq!(
+            (summary.replaces, summary.failed, summary.filtered),
+            (2, 1, 1)
+        );
         let wall = summary.tables[0].wall.unwrap();
         assert_eq!((wall.count, wall.max_ns), (2, event.detail.wall_ns));
         assert!(wall.p50_ns <= wall.p90_ns && wall.p90_ns <= wall.max_ns);

@@ -40,6 +40,7 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
             reads: command.reads,
             ..engine::Options::default()
         },
+        namespaces: false,
         filter: filter(&command),
         duration: command.duration,
     };

@@ -100,9 +100,7 @@ impl Printer {
         match message {
             Message::Event(event) => self.event(&event),
             Message::Diff(diff) => self.diff(&diff, last),
-            Message::Notice(notice) => {
-                self.out.write_all(&line::notice(&notice, &self.style))
-            }
+            Message::Notice(notice) => self.out.write_all(&line::notice(&notice, &self.style)),
             Message::Dropped(lines) => self.out.write_all(&line::dropped(lines, &self.style)),
             Message::End(_) if self.quiet => Ok(()),
             Message::End(summary) => self.out.write_all(&line::summary(&summary, &self.style)),
@@ -130,7 +128,10 @@ impl Printer {
     /// Writes the titles where they are due: at the beginning, after a screenful, and after the
     /// terminal was made wider or narrower.
     fn titles(&mut self) -> io::Result<()> {
-        let size = self.is_terminal.then(terminal_size::terminal_size).flatten();
+        let size = self
+            .is_terminal
+            .then(terminal_size::terminal_size)
+            .flatten();
         let width = size
             .filter(|_| !self.wide)
             .map(|(width, _)| usize::from(width.0));

@@ -18,7 +18,11 @@ const MOST_LINES: usize = 200;
 pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
     let mut text = String::new();
     if !right_below || diff.events.len() > 1 {
-        let _ = writeln!(text, "{}", paint(style.faint, &format!("   {}", head(diff))));
+        let _ = writeln!(
+            text,
+            "{}",
+            paint(style.faint, &format!("   {}", head(diff)))
+        );
     }
     match (&diff.chains, &diff.reason) {
         (None, reason) => {
@@ -30,7 +34,10 @@ pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
             let _ = writeln!(text, "{}", paint(style.faint, "     no rule changed"));
         }
         (Some(chains), _) => {
-            let lines: Vec<_> = chains.iter().flat_map(|chain| chain_lines(chain, style)).collect();
+            let lines: Vec<_> = chains
+                .iter()
+                .flat_map(|chain| chain_lines(chain, style))
+                .collect();
             for line in lines.iter().take(MOST_LINES) {
                 let _ = writeln!(text, "     {line}");
             }
@@ -45,7 +52,10 @@ pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
 
 /// Which events it is of, where that is not clear from its place.
 fn head(diff: &Diff) -> String {
-    let netns = diff.netns.as_ref().map_or_else(|| "?".to_owned(), |netns| clean(&netns.label()));
+    let netns = diff
+        .netns
+        .as_ref()
+        .map_or_else(|| "?".to_owned(), |netns| clean(&netns.label()));
     let table = clean(&diff.table);
     let of = format!("{table} ({}) in {netns}", diff.family.name());
     match diff.events.as_slice() {
@@ -79,8 +89,9 @@ fn rule_line(rule: &Rule, style: &Style) -> String {
     match (rule.before, rule.after) {
         (None, _) => paint(style.good, &format!("+ {words}")),
         (Some(_), None) => paint(style.bad, &format!("- {words}")),
-        (Some(before), Some(after)) => {
-            paint(Ansi::new(), &format!("> {words}  (moved from {before} to {after})"))
-        }
+        (Some(before), Some(after)) => paint(
+            Ansi::new(),
+            &format!("> {words}  (moved from {before} to {after})"),
+        ),
     }
 }

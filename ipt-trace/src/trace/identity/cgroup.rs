@@ -108,8 +108,10 @@ fn pod(part: &str) -> Option<String> {
         None => bare.strip_prefix("pod")?,
     };
     let uid = uid.replace('_', "-");
-    let looks_right =
-        uid.len() >= 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let looks_right = uid.len() >= 32
+        && uid
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     looks_right.then_some(uid)
 }
 
@@ -173,7 +175,10 @@ mod tests {
                 "/machine.slice/libpod-conmon-ID.scope",
                 "unit libpod-conmon-ID.scope",
             ),
-            ("/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope", "podman ID"),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-ID.scope",
+                "podman ID",
+            ),
             ("/lxc/web/ns", "lxc web"),
             ("/lxc.payload.web", "lxc web"),
             ("/machine.slice/machine-web.scope/payload", "nspawn web"),

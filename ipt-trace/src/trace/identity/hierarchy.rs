@@ -55,9 +55,9 @@ impl Hierarchy {
             let path = folder.strip_prefix(root).unwrap_or(Path::new(""));
             let path = format!("/{}", path.display());
             self.paths.insert(metadata.ino(), path);
-            let inner = entries.flatten().filter(|entry| {
-                entry.file_type().is_ok_and(|kind| kind.is_dir())
-            });
+            let inner = entries
+                .flatten()
+                .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
             folders.extend(inner.map(|entry| entry.path()));
         }
     }

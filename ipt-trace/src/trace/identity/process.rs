@@ -87,7 +87,9 @@ fn choose(text: &str) -> Option<String> {
             Some((fields.next()?, fields.nth(1)?))
         })
     };
-    let unified = paths().find(|(number, _)| *number == "0").map(|(_, path)| path);
+    let unified = paths()
+        .find(|(number, _)| *number == "0")
+        .map(|(_, path)| path);
     let tells = |path: &str| cgroup::owner(path) != cgroup::Owner::default();
     let telling = paths().map(|(_, path)| path).find(|path| tells(path));
     unified
