@@ -21,10 +21,12 @@
 mod arrival;
 mod ipi;
 mod lock;
+mod lock_file;
 mod operation;
 mod softirq;
 mod swap;
 mod syscall;
+mod window;
 mod word;
 
 /// The helpers that the probes call are for GPL-compatible programs only.

@@ -115,6 +115,19 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
     Some(operation)
 }
 
+/// What records carry that belong to no operation.
+#[inline(always)]
+pub fn outside() -> Open {
+    Open {
+        number: 0,
+        call: 0,
+        value: 0,
+        flags: if is_own() { flags::OWN } else { 0 },
+        described: 0,
+        padding: 0,
+    }
+}
+
 /// Closes this thread's operation.
 #[inline(always)]
 pub fn close() {

@@ -10,7 +10,14 @@ use crate::kernel::Family;
 
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
 #[derive(Debug, Parser)]
-#[command(name = "ipt-trace", version, max_term_width = 100)]
+#[command(
+    name = "ipt-trace",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+// As getopt does it, which scripts that call iptables may count on.
+#[command(infer_long_args = true, args_override_self = true)]
 #[command(after_help = "\
 Exit codes:
   0  done
@@ -36,8 +43,9 @@ pub enum Command {
     Generate(Generate),
 }
 
-/// `restore`.
+/// `restore`. What iptables-legacy-restore has too means the same.
 #[derive(Debug, Parser)]
+#[command(infer_long_args = true, args_override_self = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Restore {
     /// The file to restore; standard input if it is "-" or not given
@@ -60,6 +68,13 @@ pub struct Restore {
     /// Wait for the xtables lock: so many seconds, or as long as it takes
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "forever")]
     pub wait: Option<String>,
+    /// Taken as iptables takes it, which no longer needs it: the wait ends when the lock is free
+    #[arg(short = 'W', long, value_name = "MICROSECONDS", requires = "wait")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..1_000_000))]
+    pub wait_interval: Option<u32>,
+    /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
+    #[arg(short = 'M', long, value_name = "PROGRAM")]
+    pub modprobe: Option<PathBuf>,
     /// Which probes measure
     #[arg(long, value_enum, default_value_t = Probes::Auto)]
     pub probes: Probes,
@@ -69,13 +84,15 @@ pub struct Restore {
     /// Print nothing on success
     #[arg(short, long)]
     pub quiet: bool,
-    /// Show what the probes themselves have to say, on standard error
-    #[arg(short, long)]
-    pub verbose: bool,
+    /// Tell each step, and what became of each table, on standard error; twice: what the probes
+    /// themselves have to say too
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
 }
 
-/// `save`.
+/// `save`. What iptables-legacy-save has too means the same.
 #[derive(Debug, Parser)]
+#[command(infer_long_args = true, args_override_self = true)]
 pub struct Save {
     /// Print this table only, creating it if need be
     #[arg(short, long)]
@@ -89,6 +106,9 @@ pub struct Save {
     /// Write to this file instead of standard output
     #[arg(short, long)]
     pub file: Option<PathBuf>,
+    /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
+    #[arg(short = 'M', long, value_name = "PROGRAM")]
+    pub modprobe: Option<PathBuf>,
 }
 
 /// `generate`.

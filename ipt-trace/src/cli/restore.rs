@@ -6,12 +6,13 @@ use std::time::Duration;
 use super::args::{self, Format, Probes};
 use super::exit::Failure;
 use super::log;
-use super::progress::Progress;
+use super::progress::{Progress, Telling};
 use crate::kernel::lock::Wait;
+use crate::kernel::module;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
 use crate::render::{Style, json, text};
 use crate::report::{Machine, Report};
-use crate::restore::{Config, Outcome, Progress as _, Restore};
+use crate::restore::{Config, Outcome, Progress as _, Restore, TableOutcome};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
@@ -26,10 +27,20 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
         table: command.table,
         wait: parse_wait(command.wait.as_deref())?,
     };
-    if command.verbose {
+    if command.verbose > 1 {
         log::show();
     }
-    let mut progress = Progress::new(command.quiet);
+    if command.wait_interval.is_some() {
+        anstream::eprintln!("ipt-trace: --wait-interval is not needed any more, and is ignored");
+    }
+    if let Some(program) = command.modprobe {
+        module::load_with(program);
+    }
+    let mut progress = Progress::new(match (command.verbose, command.quiet) {
+        (1.., _) => Telling::EachStep,
+        (0, true) => Telling::Nothing,
+        (0, false) => Telling::LongSteps,
+    });
     let restore = Restore::read(config, &mut progress)?;
     // Nobody would see what they measure, and they cost time.
     let request = if measured {
@@ -37,8 +48,12 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     } else {
         Request::None
     };
-    let (outcome, recording) = traced(restore, request, command.verbose, &mut progress)?;
+    let logged = command.verbose > 1;
+    let (outcome, recording) = traced(restore, request, logged, &mut progress)?;
     drop(progress);
+    if command.verbose > 0 {
+        outcome.tables.iter().for_each(tell);
+    }
     if !measured {
         if command.test && !silent {
             let done = format!("{}: good; nothing was changed\n", outcome.input);
@@ -87,6 +102,19 @@ fn start(request: Request, options: Options) -> Result<Session, ProbeError> {
         }
         started => started,
     }
+}
+
+/// What became of a table, in a line.
+fn tell(table: &TableOutcome) {
+    let before = table.rules_before.map_or_else(
+        || format!("{} entries before", table.entries_before),
+        |rules| format!("{rules} rules before"),
+    );
+    anstream::eprintln!(
+        "ipt-trace: table {} replaced: {} rules, {before}",
+        table.table,
+        table.rules_after
+    );
 }
 
 const fn request(probes: Probes) -> Request {

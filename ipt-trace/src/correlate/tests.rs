@@ -268,7 +268,7 @@ fn an_open_end_is_at_least() {
 /// Any record at all, and often one that means something.
 pub fn any_record() -> impl Strategy<Value = Record> {
     let time = prop_oneof![0..4000_u64, any::<u64>()];
-    let site = prop_oneof![0..50_u16, any::<u16>()];
+    let site = prop_oneof![0..70_u16, any::<u16>()];
     let call =
         (0..2_u64, 60..70_u64, 0..3_u64).prop_map(|(l, o, s)| (l * 41) | (o << 16) | (s << 32));
     let known = prop::sample::select(vec![SWAP_IP, SYNC_CORE, TABLE, MUTEX, 0, 1 << 16]);

@@ -15,11 +15,12 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    misses,
+    identity, lock_file, misses,
     own::Own,
     recording::{Point, PointState, Tier},
+    sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
+    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place, SWAP, Spot},
     tracefs,
 };
 
@@ -28,6 +29,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
+
+/// Why a kprobe is absent where none is wanted.
+const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
 /// What keeps a program attached.
 enum Link {
@@ -85,11 +89,16 @@ pub struct Attached {
 pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
-    let bh_functions = match &symbols {
-        Some(Ok(symbols)) => bh_functions(symbols),
-        _ => [0; 2 * BH_FUNCTIONS_MAX],
+    let mut sites = Sites::new();
+    let (bh_functions, wait_register) = match &symbols {
+        Some(Ok(symbols)) => (
+            bh_functions(symbols),
+            sites.wait_register(symbols, SWAP).unwrap_or(0),
+        ),
+        _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
-    let ebpf = load(tier, how, &bh_functions)
+    let layout = lock_file::layout(&tracefs);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attached = Attached {
         ebpf,
@@ -99,7 +108,7 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tier,
         tracefs,
     };
-    let mut attacher = attached.attacher(symbols);
+    let mut attacher = attached.attacher(symbols, sites);
     for row in ATTACH_POINTS {
         if how.announce || !row.is_for_live() {
             attacher.attach(row)?;
@@ -130,7 +139,7 @@ impl Attached {
 
     /// Attaches what was missing because its module was not loaded.
     pub fn attach_missing(&mut self) {
-        let mut attacher = self.attacher(Some(Symbols::read()));
+        let mut attacher = self.attacher(Some(Symbols::read()), Sites::new());
         for row in ATTACH_POINTS {
             if let Place::Function { end, functions } = row.place {
                 for function in functions {
@@ -140,11 +149,17 @@ impl Attached {
         }
     }
 
-    fn attacher(&mut self, symbols: Option<Result<Symbols, SymbolError>>) -> Attacher<'_> {
+    fn attacher(
+        &mut self,
+        symbols: Option<Result<Symbols, SymbolError>>,
+        sites: Sites,
+    ) -> Attacher<'_> {
         Attacher {
             tier: self.tier,
             tracefs: &self.tracefs,
             symbols,
+            sites,
+            exact: Vec::new(),
             ebpf: &mut self.ebpf,
             points: &mut self.points,
             links: &mut self.links,
@@ -207,13 +222,26 @@ fn log_missed(name: &str, count: u64) {
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
-fn load(tier: Tier, how: Load, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+fn load(
+    tier: Tier,
+    how: Load,
+    bh_functions: &[u64],
+    wait_register: u32,
+    lock_file_layout: u8,
+) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
         pid: 0,
     });
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
+    let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
+    let netns_inum = if tier == Tier::Kprobe {
+        identity::netns_inum_offset()
+    } else {
+        0
+    };
+    let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
         loader.map_max_entries("RECORDS", bytes);
@@ -223,7 +251,12 @@ fn load(tier: Tier, how: Load, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> 
         .override_global("OWN_PIDNS_INO", &own.inode, true)
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
+        .override_global("WAIT_REGISTER", &wait_register, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
+        .override_global("HAS_CGROUPS", &has_cgroups, true)
+        .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("MASK_WORDS", &mask_words, true)
+        .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
         .override_global(aya_log::LEVEL, &how.log_level, true);
     with_locked_memory(|| loader.load(OBJECT))
 }
@@ -265,6 +298,9 @@ struct Attacher<'a> {
     tier: Tier,
     tracefs: &'a Path,
     symbols: Option<Result<Symbols, SymbolError>>,
+    sites: Sites,
+    /// The spots of functions that were attached at every one of their instructions.
+    exact: Vec<(Spot, Function)>,
     ebpf: &'a mut Ebpf,
     points: &'a mut Vec<Point>,
     links: &'a mut Vec<(String, Link)>,
@@ -272,13 +308,19 @@ struct Attacher<'a> {
 
 impl Attacher<'_> {
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
         match row.place {
+            Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
             Place::Function { end, functions } => {
                 for function in functions {
                     let (name, state) = self.function(row, end, *function);
                     self.push(row, name, state);
                 }
             }
+            Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
             Place::Event {
                 group,
                 name,
@@ -349,10 +391,7 @@ impl Attacher<'_> {
             .map_or_else(String::new, |module| format!("{module}:"));
         let as_listed = format!("{kind}:{module}{}", function.names[0]);
         if self.tier != Tier::Kprobe {
-            return (
-                as_listed,
-                PointState::Absent("the tracepoint tier has no kprobes".to_owned()),
-            );
+            return (as_listed, PointState::Absent(NO_KPROBES.to_owned()));
         }
         let target = match find(self.symbols.as_ref(), function) {
             Ok(target) => target,
@@ -360,9 +399,56 @@ impl Attacher<'_> {
         };
         let state = match self.addresses_missing() {
             Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
-            _ => self.state(|this| this.kprobe(row.program, &target)),
+            _ => self.state(|this| this.kprobe(row.program, &target, 0)),
         };
         (format!("{kind}:{target}"), state)
+    }
+
+    /// Attaches to single instructions of some functions. For calibration one function is enough.
+    fn instructions(&mut self, row: &'static AttachPoint, spot: Spot, functions: &[Function]) {
+        for function in functions {
+            let found = match (&self.symbols, self.tier) {
+                (_, Tier::Tracepoint | Tier::None) => Err(NO_KPROBES.to_owned()),
+                (Some(Ok(symbols)), _) => self.sites.find(symbols, spot, *function),
+                (Some(Err(error)), _) => Err(error.to_string()),
+                (None, _) => Err("the kernel's symbols were not read".to_owned()),
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(reason) => {
+                    let name = function.instruction(spot);
+                    self.push(row, name, PointState::Absent(reason));
+                    continue;
+                }
+            };
+            let mut all = true;
+            for Found { target, offset } in found {
+                let state = self.state(|this| this.kprobe(row.program, &target, offset));
+                all &= state == PointState::Attached;
+                self.push(row, format!("kprobe:{target}+{offset:#x}"), state);
+            }
+            if all {
+                self.exact.push((spot, *function));
+            }
+            if all && spot.is_for_calibration() {
+                return;
+            }
+        }
+    }
+
+    /// Whether every function that is there and turns BH off is probed where it does.
+    fn is_exact(&self) -> bool {
+        let has = |spot, function: &Function| {
+            self.exact
+                .iter()
+                .any(|(other, probed)| *other == spot && probed.names == function.names)
+        };
+        let is_loaded = |function: &Function| match (&self.symbols, function.module) {
+            (Some(Ok(symbols)), Some(module)) => symbols.has_module(module),
+            _ => true,
+        };
+        let mut functions = BH_FUNCTIONS.iter().filter(|function| is_loaded(function));
+        functions.all(|function| has(Spot::BhOff, function) && has(Spot::BhOn, function))
     }
 
     /// Why addresses are not known, if they are not.
@@ -383,6 +469,9 @@ impl Attacher<'_> {
     ) -> PointState {
         if !tracefs::has_event(self.tracefs, group, name) {
             return PointState::Absent(no_tracepoint(since));
+        }
+        if program == "lock_file" && lock_file::layout(self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
         }
         if let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields) {
             return PointState::Failed(reason);
@@ -415,12 +504,17 @@ impl Attacher<'_> {
         }
     }
 
-    fn kprobe(&mut self, program: &str, target: &str) -> Result<(), ProgramError> {
+    fn kprobe(&mut self, program: &str, target: &str, offset: u64) -> Result<(), ProgramError> {
         let program: &mut KProbe = self.program(program)?;
         load_once(program.fd().is_ok(), || program.load())?;
-        let id = program.attach(target, 0)?;
+        let id = program.attach(target, offset)?;
         let link = program.take_link(id)?;
-        self.keep(target, Link::new(link))
+        let name = if offset == 0 {
+            target.to_owned()
+        } else {
+            format!("{target}+{offset:#x}")
+        };
+        self.keep(&name, Link::new(link))
     }
 
     fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {

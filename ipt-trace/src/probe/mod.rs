@@ -1,13 +1,19 @@
 //! The attach points, how they are attached, and the records out of the ring.
 
 mod attach;
+mod btf;
+mod identity;
 mod live;
+mod lock_file;
 mod misses;
 mod names;
 mod own;
 mod recording;
 mod ring;
+mod sample;
 mod session;
+#[doc(hidden)]
+pub mod sites;
 mod symbols;
 mod table;
 mod text;
@@ -16,7 +22,9 @@ mod tracefs;
 
 pub use live::Batch;
 pub use names::Names;
-pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
+pub use recording::{
+    Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
+};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
 pub use text::TextError;

@@ -9,7 +9,7 @@ use std::{
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use ipt_trace_common::{Record, SOFTIRQ_VECTORS, Site, SoftirqDelays};
+use ipt_trace_common::{Record, SOFTIRQ_KINDS, SOFTIRQ_VECTORS, Site, SoftirqDelays};
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -19,9 +19,12 @@ use tokio::{
 
 use super::{
     attach::{self, Attached},
+    identity::Namespaces,
     live::{Live, Stream},
+    lock_file::{self, LockFile},
     own,
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    sample,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
@@ -94,6 +97,7 @@ pub fn run(
             return None;
         }
     };
+    reader.records.extend(sample::take(&mut attached.ebpf));
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
         choice: choice.clone(),
@@ -203,6 +207,13 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
                     row.gives,
                 )
             })),
+            Place::Instruction { spot, functions } => {
+                points.extend(
+                    functions
+                        .iter()
+                        .map(|function| point(function.instruction(spot), row.gives)),
+                );
+            }
             Place::Event { group, name, .. } => {
                 points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
             }
@@ -226,6 +237,8 @@ pub struct Reader {
     pub records: Vec<Record>,
     /// What was in the ring and is not a record.
     pub undecoded: u64,
+    namespaces: Namespaces,
+    lock_file: LockFile,
     /// When the ring was last found to hold nothing but what has been read by now.
     pub read_ns: u64,
 }
@@ -242,18 +255,29 @@ impl Reader {
         } else {
             None
         };
+        let namespaces = Namespaces::look();
+        let lock_file = LockFile::watch(&mut attached.ebpf);
+        // Its pid is one of this pid namespace, and records have those of the initial one.
+        let held = if namespaces.are_visible {
+            lock_file::held()
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             ring,
             arrivals,
             logger,
-            records: Vec::new(),
+            records: held,
             undecoded: 0,
+            namespaces,
+            lock_file,
             read_ns: 0,
         })
     }
 
     /// Reads what is there; at most so much that it says that there may be more.
     fn drain(&mut self) -> bool {
+        self.lock_file.look();
         let began_ns = monotonic_ns();
         let mut more = false;
         for ring in [&mut self.arrivals, &mut self.ring] {
@@ -262,7 +286,10 @@ impl Reader {
                 more = item.is_some();
                 let Some(item) = item else { break };
                 match Record::decode(&item) {
-                    Ok(record) => self.records.push(record),
+                    Ok(record) => {
+                        self.records.push(record);
+                        self.records.extend(self.namespaces.of_caller(&record));
+                    }
                     Err(error) => {
                         log::warn!("the ring held {error}");
                         self.undecoded += 1;
@@ -374,13 +401,22 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
         return Vec::new();
     };
     let mut cells = Vec::new();
-    for vector in (0..).take(SOFTIRQ_VECTORS) {
-        let Ok(values) = map.get(&vector, 0) else {
+    for (index, place) in (0..).zip(0..SOFTIRQ_KINDS * SOFTIRQ_VECTORS) {
+        let Ok(values) = map.get(&index, 0) else {
+            continue;
+        };
+        let kind = if place < SOFTIRQ_VECTORS {
+            SoftirqKind::During
+        } else {
+            SoftirqKind::Before
+        };
+        let Ok(vector) = u32::try_from(place % SOFTIRQ_VECTORS) else {
             continue;
         };
         for (cpu, Delays(delays)) in (0..).zip(values.iter()) {
             if delays.count > 0 {
                 cells.push(SoftirqCell {
+                    kind,
                     cpu,
                     vector,
                     count: delays.count,
@@ -405,8 +441,12 @@ pub fn lost(attached: &Attached) -> u64 {
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
     let addresses: BTreeSet<u64> = records
         .iter()
-        .filter(|record| record.a != 0 && holds_address(record.site))
-        .map(|record| record.a)
+        .filter(|record| holds_address(record.site))
+        .flat_map(|record| {
+            let caller = record.site == Site::IpiCaller as u16;
+            [record.a, if caller { record.b } else { 0 }]
+        })
+        .filter(|address| *address != 0)
         .collect();
     if addresses.is_empty() {
         return BTreeMap::new();
@@ -433,9 +473,16 @@ pub fn holds_address(site: u16) -> bool {
         Site::from_number(site),
         Some(
             Site::BhEnable
+                | Site::BhOff
+                | Site::BhOn
+                | Site::BhBack
+                | Site::CleanupEnter
                 | Site::IpiSyncEnter
                 | Site::IpiSendCpu
                 | Site::IpiSendMask
+                | Site::IpiSingleEnter
+                | Site::IpiCaller
+                | Site::IpiQueued
                 | Site::ContentionBegin
         )
     )

@@ -12,7 +12,7 @@
 //! 123456789 411 411 1 SwapEnter 0 0x0 0x0 65537
 //! ```
 //!
-//! A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
+//! `softirq-before` has what `softirq` has, of the sample taken before. A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
 //! and maximum in nanoseconds, and the buckets that are not empty; a record is time in
 //! nanoseconds, pid, tid, CPU, site, flags, the words a and b, and the operation. Empty lines and
 //! lines that begin with `#` say nothing.
@@ -26,7 +26,7 @@ use std::{
 use ipt_trace_common::{BUCKETS, Record, Site};
 
 use super::{
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
     table::{ATTACH_POINTS, of_program},
 };
 
@@ -86,6 +86,7 @@ impl Recording {
         }
         for cell in &self.softirqs {
             let SoftirqCell {
+                kind,
                 cpu,
                 vector,
                 count,
@@ -93,7 +94,11 @@ impl Recording {
                 max_ns,
                 buckets,
             } = cell;
-            write!(text, "softirq {cpu} {vector} {count} {sum_ns} {max_ns}")?;
+            let keyword = match kind {
+                SoftirqKind::During => "softirq",
+                SoftirqKind::Before => "softirq-before",
+            };
+            write!(text, "{keyword} {cpu} {vector} {count} {sum_ns} {max_ns}")?;
             for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
                 write!(text, " {bucket}:{count}")?;
             }
@@ -158,7 +163,9 @@ impl Recording {
                 "symbol" => words.symbol().map(|(address, name)| {
                     recording.symbols.insert(address, name);
                 }),
-                "softirq" => words.softirq().map(|cell| recording.softirqs.push(cell)),
+                "softirq" | "softirq-before" => {
+                    words.softirq().map(|cell| recording.softirqs.push(cell))
+                }
                 _ => words.record().map(|record| recording.records.push(record)),
             };
             read.map_err(|problem| TextError {
@@ -282,8 +289,12 @@ impl<'a> Words<'a> {
     }
 
     fn softirq(&mut self) -> Result<SoftirqCell, String> {
-        self.word("keyword")?;
+        let kind = match self.word("keyword")? {
+            "softirq-before" => SoftirqKind::Before,
+            _ => SoftirqKind::During,
+        };
         let mut cell = SoftirqCell {
+            kind,
             cpu: self.number("CPU")?,
             vector: self.number("softirq vector")?,
             count: self.number("count")?,
@@ -350,6 +361,7 @@ point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has none
 losses 2 unknown
 symbol 0xffffffffc0a01111 xt_replace_table+0x111
 softirq 0 3 2 1500 1000 68:1 71:1
+softirq-before 0 3 1 500 500 68:1
 123456789 411 412 1 SwapEnter 1 0x0 0xffffffffffffffff 65537
 ";
 

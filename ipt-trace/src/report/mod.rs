@@ -1,6 +1,7 @@
 //! The report: what a run did and what it cost, joined from the program's own clock and from what
 //! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
 
+pub mod bench;
 mod convert;
 mod join;
 mod machine;
@@ -24,8 +25,9 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
-    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
+    Choice, Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex, MutexCall,
+    MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION,
+    Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
 };
 pub use names::{Family, Tier};
 
@@ -41,11 +43,13 @@ impl Report {
             parse_ns: outcome.parse.ns(),
             lock_wait_ns: outcome.lock_wait.map(Span::ns),
             lock_hold_ns: outcome.lock_hold.map(Span::ns),
+            lock_holders: convert::sampled_holders(&outcome.lock_holders),
         };
         Self {
             restore: Some(restore),
             replaces: tables.map(|table| frame.restored(table)).collect(),
             others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
             ..empty(recording, machine, frame.losses)
         }
         .without_idle_families()
@@ -72,6 +76,7 @@ impl Report {
                 .filter_map(|replace| frame.observed(replace))
                 .collect(),
             others: frame.others(always, false),
+            lock_file: frame.lock_file(),
             ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
@@ -163,6 +168,8 @@ fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses
         replaces: Vec::new(),
         others: Vec::new(),
         softirqs: recording.and_then(softirq::softirqs),
+        softirq_sample_ns: recording.and_then(softirq::sample_ns),
+        lock_file: None,
         losses,
         verdict: Verdict {
             text: String::new(),

@@ -1,6 +1,6 @@
 //! What a restore did, by the program's own clock; `report` joins it with the probes' recording.
 
-use crate::kernel::{Family, clock::Span};
+use crate::kernel::{Family, clock::Span, lock::Holder};
 
 /// A step of a table's replace as the program sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,9 @@ pub struct Outcome {
     pub lock_wait: Option<Span>,
     /// Holding it.
     pub lock_hold: Option<Span>,
+    /// Who held it while it was waited for, and for how many nanoseconds, as far as that was looked
+    /// at.
+    pub lock_holders: Vec<(Holder, u64)>,
     /// The tables in the order of their COMMIT lines.
     pub tables: Vec<TableOutcome>,
 }

@@ -266,7 +266,19 @@ impl Engine {
             .iter()
             .map(|operation| operation.end_ns)
             .max()?;
-        let identity = self.identities.lock().of(first.pid, first.tid, end_ns);
+        let inode = replace
+            .operations
+            .iter()
+            .find_map(|operation| operation.netns);
+        let cgroup = replace
+            .operations
+            .iter()
+            .find_map(|operation| operation.cgroup);
+        let identity = {
+            let thread = (first.pid, first.tid);
+            let mut identities = self.identities.lock();
+            identities.of(thread, inode, cgroup, end_ns)
+        };
         let windows = || {
             let all = replace
                 .operations

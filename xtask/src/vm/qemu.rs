@@ -15,6 +15,11 @@ use crate::{cleanup, ui, workspace};
 
 /// How many lines of its console are shown of a guest that came to a bad end.
 const CONSOLE_TAIL: usize = 80;
+/// How often a guest is started whose kernel falls over an instruction that is being patched.
+const ATTEMPTS: u32 = 4;
+/// What such a kernel says. Under emulation by several threads (seen with QEMU 7.2), a CPU can go on
+/// with the breakpoint that another one wrote for a moment and has long taken back.
+const STALE_BREAKPOINT: &str = "int3: 0000 [#1]";
 /// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 
@@ -50,6 +55,8 @@ pub struct Outcome {
 }
 
 /// Boots a guest, shows its command's output as it comes, and brings the files of its /out to `out`.
+///
+/// A guest that the emulator let down is started again, from nothing.
 pub fn boot(
     kernel: Kernel,
     image: &Image,
@@ -57,6 +64,29 @@ pub fn boot(
     machine: Machine,
     out: Option<&Path>,
 ) -> Result<Outcome> {
+    let mut attempt = 1;
+    loop {
+        let (outcome, let_down) = attempt_boot(kernel, image, guest, machine, out)?;
+        if !let_down || attempt == ATTEMPTS {
+            return Ok(outcome);
+        }
+        anstream::eprintln!(
+            "{warn}kernel {kernel} fell over an instruction that was being patched, for which the \
+             emulator is to blame (attempt {attempt} of {ATTEMPTS}): starting it again{warn:#}",
+            warn = ui::WARN
+        );
+        attempt += 1;
+    }
+}
+
+/// One start of a guest, and whether the emulator is to blame for its end.
+fn attempt_boot(
+    kernel: Kernel,
+    image: &Image,
+    guest: &Guest,
+    machine: Machine,
+    out: Option<&Path>,
+) -> Result<(Outcome, bool)> {
     let run = Run::new(kernel)?;
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
@@ -82,11 +112,13 @@ pub fn boot(
         }
         end => report(kernel, end, machine, &console),
     }
-    Ok(Outcome {
+    let let_down = end == End::Died && console.contains(STALE_BREAKPOINT);
+    let outcome = Outcome {
         end,
         output,
         elapsed,
-    })
+    };
+    Ok((outcome, let_down))
 }
 
 fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {

@@ -1,6 +1,9 @@
 //! What was run, where, and by which means it was measured.
 
-use super::page::{Page, clean};
+use super::{
+    page::{Page, clean},
+    tail,
+};
 use crate::report::{Report, Tier, words};
 
 /// Input, kernel, probes and lock file.
@@ -29,7 +32,8 @@ pub(super) fn machine(page: &mut Page, report: &Report) {
         (Some(wait), None) => format!("waited for {}", words::duration(wait)),
         _ => "none to take".to_owned(),
     };
-    page.field("lock file", &lock);
+    let by = tail::holders(page, &restore.lock_holders);
+    page.field("lock file", &format!("{lock}{by}"));
 }
 
 fn cpus(report: &Report) -> String {

@@ -25,6 +25,7 @@ pub fn report(report: &Report, style: &Style) -> Vec<u8> {
         replace::replace(&mut page, replace, report.restore.is_none());
     }
     tail::others(&mut page, report);
+    tail::lock_file(&mut page, report);
     tail::softirqs(&mut page, report);
     page.blank();
     tail::losses(&mut page, report);

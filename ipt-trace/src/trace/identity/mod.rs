@@ -90,6 +90,11 @@ pub struct Identities {
 struct Namespaces(Option<HashMap<u64, Weak<File>>>);
 
 impl Namespaces {
+    /// The file of a namespace that somebody else is in.
+    fn known(&self, inode: u64) -> Option<Arc<File>> {
+        self.0.as_ref()?.get(&inode)?.upgrade()
+    }
+
     /// A thread's, unless it is gone.
     fn look(&mut self, pid: u32, tid: u32) -> Option<(u64, Option<Arc<File>>)> {
         let path = format!("/proc/{pid}/task/{tid}/ns/net");
@@ -151,18 +156,28 @@ impl Identities {
         );
     }
 
-    /// Who a thread is, or was when it was last announced.
-    pub fn of(&mut self, pid: u32, tid: u32, time_ns: u64) -> Identity {
-        self.announce((pid, tid), 0, time_ns);
+    /// Who a thread is, or was when it was last announced. `netns` and `cgroup` are what the probes
+    /// saw of it, as far as they did, which is better than what /proc says later.
+    pub fn of(
+        &mut self,
+        (pid, tid): (u32, u32),
+        netns: Option<u64>,
+        cgroup: Option<u64>,
+        time_ns: u64,
+    ) -> Identity {
+        self.announce((pid, tid), cgroup.unwrap_or(0), time_ns);
+        let Some(seen) = self.seen.get(&tid) else {
+            return Identity::unknown();
+        };
+        let inode = netns.or(seen.netns);
+        let namespace = seen.namespace.clone().filter(|_| seen.netns == inode);
         // Names are looked up here, since the thread that reads the ring may have a mount namespace
         // of its own.
-        self.seen
-            .get(&tid)
-            .map_or_else(Identity::unknown, |seen| Identity {
-                process: seen.process.clone(),
-                netns: seen.netns.map(|inode| self.names.of(inode)),
-                namespace: seen.namespace.clone(),
-            })
+        Identity {
+            process: seen.process.clone(),
+            netns: inode.map(|inode| self.names.of(inode)),
+            namespace: namespace.or_else(|| self.namespaces.known(inode?)),
+        }
     }
 
     /// What can be said of a process that is gone.
@@ -215,9 +230,9 @@ mod tests {
         let mut identities = Identities::default();
         let own = std::process::id();
         identities.announce((own, own), 0, 1);
-        let identity = identities.of(own, own, 2);
+        let identity = identities.of((own, own), None, None, 2);
         assert!(!identity.process.gone && identity.netns.is_some());
-        let gone = identities.of(u32::MAX, u32::MAX, 3);
+        let gone = identities.of((u32::MAX, u32::MAX), None, None, 3);
         assert!(gone.process.gone && gone.netns.is_none());
     }
 
