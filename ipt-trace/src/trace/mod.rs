@@ -6,6 +6,8 @@
 pub mod diff;
 pub mod engine;
 pub mod event;
+pub mod exec_on;
+pub mod expression;
 pub mod filter;
 pub mod hub;
 mod identity;
@@ -15,6 +17,7 @@ pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use engine::Finished;
 pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Parent, Process};
 pub use filter::Filter;
 pub use hub::Hub;

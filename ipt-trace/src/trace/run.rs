@@ -5,6 +5,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -29,6 +30,9 @@ const INPUTS: usize = 16;
 
 /// How often losses are told of, at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long companions are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +122,7 @@ pub struct Tracer {
     told: Losses,
     told_at: Option<Instant>,
     watchers: Vec<Watcher>,
+    companions: Vec<JoinHandle<()>>,
 }
 
 impl Tracer {
@@ -150,6 +155,7 @@ impl Tracer {
             told: Losses::default(),
             told_at: None,
             watchers: Vec::new(),
+            companions: Vec::new(),
         })
     }
 
@@ -172,6 +178,12 @@ impl Tracer {
     /// trace's own thread: it must not wait for anything.
     pub fn watch(&mut self, watcher: Watcher) {
         self.watchers.push(watcher);
+    }
+
+    /// Adds a thread that ends when its watcher is gone and may publish until then: it is waited for
+    /// at the end.
+    pub fn accompany(&mut self, thread: JoinHandle<()>) {
+        self.companions.push(thread);
     }
 
     /// Traces until it is stopped. Says what it came to, and which consumers were so far behind that
@@ -272,8 +284,7 @@ impl Tracer {
         let finished = self.engine.finish();
         self.tell(finished);
         let lasted = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Watchers' threads end when nobody feeds them any more.
-        self.watchers.clear();
+        self.part_with_companions();
         let recording = self.session.finish();
         let summary = Arc::new(Summary {
             calls: self.engine.calls(),
@@ -283,6 +294,28 @@ impl Tracer {
         });
         let stuck = self.hub.end(&Message::End(summary.clone()));
         (summary, stuck)
+    }
+}
+
+impl Tracer {
+    /// Lets the companions finish, and publishes what they still have to say.
+    fn part_with_companions(&mut self) {
+        self.watchers.clear();
+        let deadline = Instant::now() + PATIENCE;
+        while self.companions.iter().any(|thread| !thread.is_finished())
+            && Instant::now() < deadline
+        {
+            self.publish_for(Duration::from_millis(10));
+        }
+        self.publish_for(Duration::ZERO);
+    }
+
+    fn publish_for(&mut self, wait: Duration) {
+        while let Ok(input) = self.inputs.recv_timeout(wait) {
+            if let Input::Publish(message) = input {
+                self.hub.publish(&message);
+            }
+        }
     }
 }
 

@@ -1,10 +1,16 @@
 //! What a replace changed: the rules that came and went.
 
+mod budget;
+mod compare;
+mod differ;
+mod rules;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::event::Netns;
 use crate::report::Family;
+pub use differ::{Differ, Request};
 
 /// What one replace changed, or several together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
