@@ -31,6 +31,8 @@ pub struct Live {
     pub sink: Box<dyn FnMut(Batch) + Send>,
     /// Size of the ring.
     pub ring_bytes: u32,
+    /// Whether the ring is read within milliseconds while there is something to read.
+    pub prompt: bool,
 }
 
 /// What was read out of the ring at a time.

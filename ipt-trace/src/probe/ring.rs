@@ -14,7 +14,6 @@ use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
-    time::MissedTickBehavior,
 };
 
 use super::{
@@ -33,6 +32,12 @@ use crate::kernel::clock::monotonic_ns;
 
 /// How often the ring is looked into: the probes wake nobody before it is half full.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The same where promptness is asked for and something was read not long ago.
+const PROMPT_INTERVAL: Duration = Duration::from_millis(2);
+
+/// For so long after the last record, that is.
+const PROMPT_FOR: Duration = Duration::from_millis(200);
 
 /// What the thread says when everything is attached.
 pub struct Started {
@@ -107,6 +112,7 @@ pub fn run(
     if task.live.is_some() {
         own::hurry();
     }
+    reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
     let missed_before = attached.missed();
     let mut live = task.live.map(|live| Stream::new(live, missed_before));
     reader.read_until(stop, |reader| {
@@ -239,6 +245,10 @@ pub struct Reader {
     pub undecoded: u64,
     namespaces: Namespaces,
     lock_file: LockFile,
+    /// Whether it is read within milliseconds while there is something to read.
+    prompt: bool,
+    /// When something was read last.
+    last: Option<Instant>,
     /// When the ring was last found to hold nothing but what has been read by now.
     pub read_ns: u64,
 }
@@ -271,8 +281,20 @@ impl Reader {
             undecoded: 0,
             namespaces,
             lock_file,
+            prompt: false,
+            last: None,
             read_ns: 0,
         })
+    }
+
+    /// How long to wait for anything to read.
+    fn interval(&self) -> Duration {
+        let recent = self.last.is_some_and(|last| last.elapsed() < PROMPT_FOR);
+        if self.prompt && recent {
+            PROMPT_INTERVAL
+        } else {
+            INTERVAL
+        }
     }
 
     /// Reads what is there; at most so much that it says that there may be more.
@@ -299,6 +321,9 @@ impl Reader {
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();
+        }
+        if !self.records.is_empty() {
+            self.last = Some(Instant::now());
         }
         if !more {
             self.read_ns = began_ns;
@@ -337,11 +362,9 @@ impl Reader {
         let ring = readable(&self.ring)?;
         let arrivals = readable(&self.arrivals)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = interval.tick() => {}
+                () = tokio::time::sleep(self.interval()) => {}
                 guard = ring.readable() => guard?.clear_ready(),
                 guard = arrivals.readable() => guard?.clear_ready(),
                 guard = async {

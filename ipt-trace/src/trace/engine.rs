@@ -11,7 +11,7 @@ use ipt_trace_common::{Record, flags};
 use jiff::Timestamp;
 
 use super::{
-    event::{Event, Kind, timestamp},
+    event::{Event, Kind, Netns, timestamp},
     identity::Shared,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
         Call, Collected, Collector, Context, Coverage, Grouped, Grouper, Measured, Operation,
         Replace,
     },
-    kernel::clock::monotonic_ns,
+    kernel::{Family, clock::monotonic_ns},
     probe::{Batch, Losses, Names, Point},
     report,
 };
@@ -41,6 +41,8 @@ pub struct Options {
     pub reads: bool,
     /// Records with the events.
     pub records: bool,
+    /// Each swap right when it is seen; see [`Engine::swaps`].
+    pub swaps: bool,
 }
 
 /// An event and what does not belong into it.
@@ -48,8 +50,28 @@ pub struct Options {
 pub struct Finished {
     /// The event.
     pub event: Event,
-    /// The file of its network namespace, where it is wanted and could be opened.
-    pub namespace: Option<Arc<File>>,
+    /// The tables that were swapped in it.
+    pub swaps: Vec<SwapId>,
+}
+
+/// Which swap: its thread and the time at which its call ended.
+pub type SwapId = (u32, u64);
+
+/// A table that was swapped, told before its event, which may have more calls to come.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    /// Which.
+    pub id: SwapId,
+    /// The network namespace.
+    pub netns: Netns,
+    /// Its file, where it could be opened.
+    pub namespace: Arc<File>,
+    /// The table's family.
+    pub family: Family,
+    /// The table.
+    pub table: String,
+    /// How many entries it had before.
+    pub entries_before: Option<u64>,
 }
 
 /// Puts events together.
@@ -69,6 +91,7 @@ pub struct Engine {
     lossy: VecDeque<(u64, u64)>,
     /// The records of the operations in the grouper, by thread and beginning.
     records: BTreeMap<(u32, u64), Vec<Record>>,
+    swaps: Vec<Swap>,
     base_ns: u64,
     number: u64,
     /// Calls that were seen whole, but for the program's own.
@@ -104,6 +127,7 @@ impl Engine {
             counted_ns: now,
             lossy: VecDeque::new(),
             records: BTreeMap::new(),
+            swaps: Vec::new(),
             base_ns: now,
             number: 0,
             calls: 0,
@@ -142,6 +166,12 @@ impl Engine {
         for record in batch.records {
             self.collector.push(record, &mut done);
         }
+        if self.options.swaps {
+            for collected in &done {
+                let swap = self.swap(collected);
+                self.swaps.extend(swap);
+            }
+        }
         self.uncounted.extend(done);
         self.count(batch.losses, batch.counted_ns);
 
@@ -179,6 +209,39 @@ impl Engine {
             finished.extend(self.finish_one(grouped));
         }
         finished
+    }
+
+    /// The swaps that were seen since the last time, if they are wanted.
+    pub fn swaps(&mut self) -> Vec<Swap> {
+        std::mem::take(&mut self.swaps)
+    }
+
+    /// The swap that an operation was, if it was done and is somebody else's.
+    fn swap(&self, collected: &Collected) -> Option<Swap> {
+        let context = Context {
+            symbols: self.names.known(),
+            coverage: &self.coverage,
+            lossy: false,
+        };
+        let operation = Operation::from_records(&collected.records, &context)?;
+        if operation.call != Some(Call::SetReplace) || operation.result != Some(0) || operation.own
+        {
+            return None;
+        }
+        let identity = self.identities.lock().of(
+            (operation.pid, operation.tid),
+            operation.netns,
+            operation.cgroup,
+            operation.end_ns,
+        );
+        Some(Swap {
+            id: (operation.tid, operation.end_ns),
+            netns: identity.netns?,
+            namespace: identity.namespace?,
+            family: operation.family?,
+            table: operation.table?,
+            entries_before: operation.sizes.counters,
+        })
     }
 
     /// Notes what was lost up to a time.
@@ -301,9 +364,14 @@ impl Engine {
             detail,
             records,
         };
+        let swaps = replace.operations.iter().filter(|operation| {
+            operation.call == Some(Call::SetReplace) && operation.result == Some(0)
+        });
         Some(Finished {
             event,
-            namespace: identity.namespace,
+            swaps: swaps
+                .map(|operation| (operation.tid, operation.end_ns))
+                .collect(),
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::{self, Engine, Finished},
+    engine::{self, Engine, Finished, Swap},
     event::{Level, Message, Notice},
     filter::Filter,
     hub::Hub,
@@ -105,8 +105,19 @@ impl Drop for EndGuard {
     }
 }
 
-/// Takes finished events with what belongs to them; see [`Tracer::watch`].
-pub type Watcher = Box<dyn FnMut(&Finished) + Send>;
+/// What a watcher sees; see [`Tracer::watch`].
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A table was swapped, right now.
+    Swap(&'a Swap),
+    /// An event is over and about to be told.
+    Told(&'a Finished),
+    /// An event is over and not told, because of the filter.
+    Filtered(&'a Finished),
+}
+
+/// See [`Tracer::watch`].
+pub type Watcher = Box<dyn FnMut(Seen<'_>) + Send>;
 
 /// A trace whose probes are attached.
 pub struct Tracer {
@@ -137,7 +148,7 @@ impl Tracer {
             announced.announce(&batch.records);
             let _ = guard.0.send(Input::Batch(Box::new(batch)));
         };
-        let session = Session::stream(config.request, config.options, sink)?;
+        let session = Session::stream(config.request, config.options, config.engine.swaps, sink)?;
         if session.tier() == Tier::None {
             return Err(TraceError::Nothing(session.tier_reason().to_owned()));
         }
@@ -174,8 +185,8 @@ impl Tracer {
         &mut self.hub
     }
 
-    /// Adds one that sees each event that passes the filter right before the consumers do, on the
-    /// trace's own thread: it must not wait for anything.
+    /// Adds one that sees everything before the consumers do, on the trace's own thread: it must not
+    /// wait for anything.
     pub fn watch(&mut self, watcher: Watcher) {
         self.watchers.push(watcher);
     }
@@ -241,6 +252,12 @@ impl Tracer {
         }
         let losses = batch.losses;
         let finished = self.engine.take(batch);
+        for swap in self.engine.swaps() {
+            if !self.filter.may_pass(&swap) {
+                continue;
+            }
+            self.show(Seen::Swap(&swap));
+        }
         self.tell(finished);
         self.tell_losses(losses);
     }
@@ -249,13 +266,18 @@ impl Tracer {
         for finished in finished {
             if !self.filter.passes(&finished.event) {
                 self.tally.add_filtered();
+                self.show(Seen::Filtered(&finished));
                 continue;
             }
             self.tally.add(&finished.event);
-            for watcher in &mut self.watchers {
-                watcher(&finished);
-            }
+            self.show(Seen::Told(&finished));
             self.hub.publish(&Message::Event(Arc::new(finished.event)));
+        }
+    }
+
+    fn show(&mut self, seen: Seen<'_>) {
+        for watcher in &mut self.watchers {
+            watcher(seen);
         }
     }
 

@@ -16,7 +16,7 @@ use super::exit::Failure;
 use super::log;
 use crate::probe::{Options, PointState, Request, Session};
 use crate::report::Family;
-use crate::trace::diff::{Differ, Request as DiffRequest};
+use crate::trace::diff::{self, Differ};
 use crate::trace::{Config, Filter, TraceError, Tracer, engine, exec_on, run::Handle};
 use printer::Printer;
 
@@ -46,6 +46,7 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         },
         engine: engine::Options {
             reads: command.reads,
+            swaps: command.diff,
             ..engine::Options::default()
         },
         namespaces: command.diff,
@@ -102,11 +103,9 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
         .spawn(move || differ.run(&requests))
         .map_err(Failure::kernel)?;
     tracer.accompany(thread);
-    tracer.watch(Box::new(move |finished| {
-        if let Some(request) = DiffRequest::of(finished) {
-            // Where so many wait already, one more is in the difference of a later one.
-            let _ = sender.try_send(request);
-        }
+    // Where so many wait already, one more is in the difference of a later one.
+    tracer.watch(Box::new(move |seen| {
+        drop(sender.try_send(diff::Request::of(seen)))
     }));
     Ok(())
 }

@@ -15,7 +15,7 @@ use std::{
 use nix::sched::{CloneFlags, setns};
 
 use super::{
-    Diff,
+    Chain, Diff,
     budget::Budget,
     compare::compare,
     rules::{ReadError, Rules},
@@ -25,14 +25,20 @@ use crate::{
     report,
     ruleset::rules_at_most,
     trace::{
-        Finished,
-        event::{Kind, Message, Netns},
-        run::Handle,
+        engine::{Swap, SwapId},
+        event::Message,
+        run::{Handle, Seen},
     },
 };
 
 /// Tables that are remembered; whichever was read longest ago goes first.
 const MOST_TABLES: usize = 1024;
+
+/// So many events are remembered whose swaps nobody asked about.
+const MOST_EVENTS: usize = 4096;
+
+/// An event that does not come for so long was lost.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A table somewhere on the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,38 +48,35 @@ struct Key {
     table: String,
 }
 
-/// A replace whose difference is wanted.
+impl Key {
+    fn of(swap: &Swap) -> Self {
+        Self {
+            netns: swap.netns.inode,
+            family: swap.family,
+            table: swap.table.clone(),
+        }
+    }
+}
+
+/// What the differ is told.
 #[derive(Clone, Debug)]
-pub struct Request {
-    key: Key,
-    number: u64,
-    netns: Netns,
-    file: Arc<File>,
-    /// Entries of the table before.
-    entries_before: Option<u32>,
-    end_ns: u64,
+pub enum Request {
+    /// A table was swapped: it should be read as soon as that may be.
+    Swap(Swap),
+    /// These swaps belong to the event of this number; to none that is told, if there is no number.
+    Belongs(Vec<SwapId>, Option<u64>),
 }
 
 impl Request {
-    /// That of an event, if it changed anything and its namespace is open.
-    pub fn of(finished: &Finished) -> Option<Self> {
-        let event = &finished.event;
-        if event.kind != Kind::Replace || event.failed() {
-            return None;
+    /// What to ask for something seen.
+    pub fn of(seen: Seen<'_>) -> Self {
+        match seen {
+            Seen::Swap(swap) => Self::Swap(swap.clone()),
+            Seen::Told(finished) => {
+                Self::Belongs(finished.swaps.clone(), Some(finished.event.number))
+            }
+            Seen::Filtered(finished) => Self::Belongs(finished.swaps.clone(), None),
         }
-        let netns = event.netns.clone()?;
-        Some(Self {
-            key: Key {
-                netns: netns.inode,
-                family: event.detail.family.kernel(),
-                table: event.detail.table.clone(),
-            },
-            number: event.number,
-            netns,
-            file: finished.namespace.clone()?,
-            entries_before: event.detail.rules.entries_before,
-            end_ns: event.end_monotonic_ns,
-        })
     }
 }
 
@@ -83,15 +86,23 @@ struct Known {
     rules: Rules,
     /// When it began to be read: whatever ended before is in it.
     read_ns: u64,
-    /// The last event whose difference was told.
-    told: u64,
 }
 
-/// Replaces that wait for their table to be read.
+/// Swaps that wait for their table to be read.
 #[derive(Debug)]
 struct Pending {
-    first: Request,
-    numbers: Vec<u64>,
+    first: Swap,
+    swaps: Vec<SwapId>,
+}
+
+/// A difference that waits for the events that it is of.
+#[derive(Debug)]
+struct Nameless {
+    key: Key,
+    diff: Diff,
+    /// Whose event is not over yet.
+    swaps: Vec<SwapId>,
+    since: Instant,
 }
 
 /// Reads tables and tells what changed.
@@ -100,6 +111,9 @@ pub struct Differ {
     budget: Budget,
     known: HashMap<Key, Known>,
     pending: VecDeque<Pending>,
+    nameless: Vec<Nameless>,
+    /// Events of swaps whose table is still to be read.
+    events: HashMap<SwapId, Option<u64>>,
     /// Tables that are there at the beginning and are still to be read.
     first_look: VecDeque<(Key, Arc<File>)>,
 }
@@ -112,6 +126,8 @@ impl Differ {
             budget: Budget::new(share, Instant::now()),
             known: HashMap::new(),
             pending: VecDeque::new(),
+            nameless: Vec::new(),
+            events: HashMap::new(),
             first_look: VecDeque::new(),
         }
     }
@@ -135,7 +151,8 @@ impl Differ {
                 None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match request {
-                Ok(request) => self.ask(request),
+                Ok(Request::Swap(swap)) => self.swapped(swap),
+                Ok(Request::Belongs(swaps, number)) => self.belongs(&swaps, number),
                 Err(RecvTimeoutError::Timeout) => self.read_one(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -146,28 +163,91 @@ impl Differ {
         }
     }
 
-    fn ask(&mut self, request: Request) {
-        if let Some(known) = self.known.get(&request.key)
-            && request.end_ns < known.read_ns
-        {
-            let reason = format!(
-                "the table was read after it, for replace {}, whose difference has it in it",
-                known.told
-            );
-            self.tell(&request, vec![request.number], Err(reason), None, None);
+    fn swapped(&mut self, swap: Swap) {
+        let key = Key::of(&swap);
+        let (_, end_ns) = swap.id;
+        let read_since = self
+            .known
+            .get(&key)
+            .is_some_and(|known| end_ns < known.read_ns);
+        if read_since {
+            // Whatever it changed is in the last difference of its table, if that is not told yet.
+            let last = self
+                .nameless
+                .iter_mut()
+                .rev()
+                .find(|nameless| nameless.key == key);
+            match last {
+                Some(nameless) => nameless.swaps.push(swap.id),
+                None => {
+                    let reason = "the table was read later, for a replace that was seen earlier, \
+                                  whose difference has this one's in it";
+                    let diff = diff(&swap, Err(reason.to_owned()), None, None);
+                    self.wait_for_events(key, diff, vec![swap.id]);
+                }
+            }
             return;
         }
-        let same = |pending: &&mut Pending| pending.first.key == request.key;
+        let same = |pending: &&mut Pending| Key::of(&pending.first) == key;
         match self.pending.iter_mut().find(same) {
-            Some(pending) => pending.numbers.push(request.number),
+            Some(pending) => pending.swaps.push(swap.id),
             None => self.pending.push_back(Pending {
-                numbers: vec![request.number],
-                first: request,
+                swaps: vec![swap.id],
+                first: swap,
             }),
         }
     }
 
-    /// Reads the table of the replace that waits longest, else one that nobody has replaced yet.
+    /// Tells the differences that have no event to wait for any more.
+    fn belongs(&mut self, swaps: &[SwapId], number: Option<u64>) {
+        for swap in swaps {
+            let waits = |nameless: &&mut Nameless| nameless.swaps.contains(swap);
+            match self.nameless.iter_mut().find(waits) {
+                Some(nameless) => {
+                    nameless.swaps.retain(|other| other != swap);
+                    nameless.diff.events.extend(number);
+                }
+                None => drop(self.events.insert(*swap, number)),
+            }
+        }
+        self.tell();
+    }
+
+    fn wait_for_events(&mut self, key: Key, mut diff: Diff, mut swaps: Vec<SwapId>) {
+        swaps.retain(|swap| match self.events.remove(swap) {
+            Some(number) => {
+                diff.events.extend(number);
+                false
+            }
+            None => true,
+        });
+        self.nameless.push(Nameless {
+            key,
+            diff,
+            swaps,
+            since: Instant::now(),
+        });
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let ready = |nameless: &mut Nameless| {
+            nameless.swaps.is_empty() || nameless.since.elapsed() > FORGOTTEN
+        };
+        for mut nameless in self.nameless.extract_if(.., ready) {
+            nameless.diff.events.sort_unstable();
+            // Without an event that was told, nobody wants to know.
+            if !nameless.diff.events.is_empty() {
+                self.handle.publish(Message::Diff(Arc::new(nameless.diff)));
+            }
+        }
+        if self.events.len() > MOST_EVENTS {
+            // Swaps that were never asked for: their namespace could not be opened.
+            self.events.clear();
+        }
+    }
+
+    /// Reads the table of the swap that waits longest, else one that nobody has replaced yet.
     fn read_one(&mut self) {
         if let Some(pending) = self.pending.pop_front() {
             self.read_after(pending);
@@ -175,50 +255,39 @@ impl Differ {
             && !self.known.contains_key(&key)
             && let (Ok(rules), read_ns) = self.read(&key, &file)
         {
-            self.remember(
-                key,
-                Known {
-                    rules,
-                    read_ns,
-                    told: 0,
-                },
-            );
+            self.remember(key, Known { rules, read_ns });
         }
     }
 
     fn read_after(&mut self, pending: Pending) {
-        let Pending { first, numbers } = pending;
+        let Pending { first, swaps } = pending;
+        let key = Key::of(&first);
         let before = monotonic_ns();
-        let (read, read_ns) = self.read(&first.key, &first.file);
+        let (read, read_ns) = self.read(&key, &first.namespace);
         let took_ns = monotonic_ns().saturating_sub(before);
         let rules = match read {
             Ok(rules) => rules,
             Err(reason) => {
-                self.known.remove(&first.key);
-                self.tell(&first, numbers, Err(reason), None, None);
+                self.known.remove(&key);
+                let diff = diff(&first, Err(reason), None, None);
+                self.wait_for_events(key, diff, swaps);
                 return;
             }
         };
         let was_empty = first
             .entries_before
-            .is_some_and(|entries| rules_at_most(&first.key.table, entries) == 0);
+            .and_then(|entries| u32::try_from(entries).ok())
+            .is_some_and(|entries| rules_at_most(&first.table, entries) == 0);
         let empty = Rules::empty();
-        let known = self.known.get(&first.key).map(|known| &known.rules);
+        let known = self.known.get(&key).map(|known| &known.rules);
         let chains = known
             .or(was_empty.then_some(&empty))
             .map(|known| compare(known, &rules))
             .ok_or_else(|| "the table was not known before; from here on it is".to_owned());
         let count = rules.count() as u64;
-        let told = numbers.last().copied().unwrap_or(first.number);
-        self.tell(&first, numbers, chains, Some(count), Some(took_ns));
-        self.remember(
-            first.key,
-            Known {
-                rules,
-                read_ns,
-                told,
-            },
-        );
+        self.remember(key.clone(), Known { rules, read_ns });
+        let diff = diff(&first, chains, Some(count), Some(took_ns));
+        self.wait_for_events(key, diff, swaps);
     }
 
     /// Reads a table in its namespace, and says from when on what was read is what was there.
@@ -240,30 +309,28 @@ impl Differ {
         }
         self.known.insert(key, known);
     }
+}
 
-    fn tell(
-        &self,
-        of: &Request,
-        events: Vec<u64>,
-        chains: Result<Vec<super::Chain>, String>,
-        rules: Option<u64>,
-        read_ns: Option<u64>,
-    ) {
-        let (chains, reason) = match chains {
-            Ok(chains) => (Some(chains), None),
-            Err(reason) => (None, Some(reason)),
-        };
-        let diff = Diff {
-            events,
-            netns: Some(of.netns.clone()),
-            family: report::Family::from(of.key.family),
-            table: of.key.table.clone(),
-            chains,
-            reason,
-            rules,
-            read_ns,
-        };
-        self.handle.publish(Message::Diff(Arc::new(diff)));
+/// A difference of no event yet.
+fn diff(
+    swap: &Swap,
+    chains: Result<Vec<Chain>, String>,
+    rules: Option<u64>,
+    read_ns: Option<u64>,
+) -> Diff {
+    let (chains, reason) = match chains {
+        Ok(chains) => (Some(chains), None),
+        Err(reason) => (None, Some(reason)),
+    };
+    Diff {
+        events: Vec::new(),
+        netns: Some(swap.netns.clone()),
+        family: report::Family::from(swap.family),
+        table: swap.table.clone(),
+        chains,
+        reason,
+        rules,
+        read_ns,
     }
 }
 
