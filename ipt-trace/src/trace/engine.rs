@@ -62,10 +62,10 @@ pub type SwapId = (u32, u64);
 pub struct Swap {
     /// Which.
     pub id: SwapId,
-    /// The network namespace.
-    pub netns: Netns,
+    /// The network namespace; `None` if the process was gone before it could be seen.
+    pub netns: Option<Netns>,
     /// Its file, where it could be opened.
-    pub namespace: Arc<File>,
+    pub namespace: Option<Arc<File>>,
     /// The table's family.
     pub family: Family,
     /// The table.
@@ -236,8 +236,8 @@ impl Engine {
         );
         Some(Swap {
             id: (operation.tid, operation.end_ns),
-            netns: identity.netns?,
-            namespace: identity.namespace?,
+            netns: identity.netns,
+            namespace: identity.namespace,
             family: operation.family?,
             table: operation.table?,
             entries_before: operation.sizes.counters,
