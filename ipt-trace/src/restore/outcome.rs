@@ -1,5 +1,7 @@
 //! What a restore did, by the program's own clock; `report` joins it with the probes' recording.
 
+use nix::errno::Errno;
+
 use crate::kernel::{Family, clock::Span};
 
 /// A step of a table's replace as the program sees it.
@@ -40,6 +42,8 @@ pub struct TableOutcome {
     pub read_because: Option<String>,
     /// Whether SET_ADD_COUNTERS was called; it is left out when every counter to add is zero.
     pub counters_added: bool,
+    /// Why the kernel refused it in the end; then it has the table that it had.
+    pub refused: Option<Errno>,
     /// The steps in their order, repeated steps repeated.
     pub steps: Vec<(Step, Span)>,
 }
@@ -57,6 +61,6 @@ pub struct Outcome {
     pub lock_wait: Option<Span>,
     /// Holding it.
     pub lock_hold: Option<Span>,
-    /// The tables in the order of their COMMIT lines.
+    /// The tables in the order of their COMMIT lines, up to one that was refused.
     pub tables: Vec<TableOutcome>,
 }

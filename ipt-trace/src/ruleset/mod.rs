@@ -23,6 +23,8 @@ mod rule;
 pub mod snapshot;
 mod sparse;
 mod table;
+#[cfg(test)]
+mod together;
 mod words;
 
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
