@@ -24,6 +24,7 @@ use super::path::{FIRST_PORT, Joined, LAST_PORT, bind_to};
 use super::place::Place;
 use crate::bench::protocol::{Ran, Stream, Streamed};
 use crate::kernel::clock::monotonic_ns;
+use crate::kernel::process;
 
 /// Bytes of a packet's content.
 const PAYLOAD: usize = 32;
@@ -67,6 +68,8 @@ pub fn run(place: &Place, stream: Stream) -> Result<Streamed, String> {
         });
         let sending = scope.spawn(|| {
             bind_to(joined.sender_cpu)?;
+            // Where that is not allowed, the sender's lag tells what it cost.
+            let _ = process::run_first();
             send(&sender, stream.pps, &no_more)
         });
         let replaced = replaces(place, stream);

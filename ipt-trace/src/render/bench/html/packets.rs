@@ -81,6 +81,13 @@ fn counts(packets: &Packets) -> Markup {
             @if let Some(problem) = &cell.problem {
                 p.bad { (cell.contender) ": " (problem) }
             }
+            @if cell.sender_lag_max_ns > packets.late_ns {
+                p {
+                    (cell.contender) ": the sender was up to "
+                    (words::duration(cell.sender_lag_max_ns))
+                    " behind its own schedule, and as long a silence is its own."
+                }
+            }
         }
     }
 }
