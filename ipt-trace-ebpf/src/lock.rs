@@ -1,17 +1,36 @@
 //! The mutex of a family: waiting for it, holding it, and what else the thread waited for.
 
 use aya_ebpf::{
+    Global,
+    helpers::bpf_probe_read_kernel,
     macros::{kprobe, kretprobe, tracepoint},
     programs::{ProbeContext, RetProbeContext, TracePointContext},
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, field, pointer, record_entry, record_return};
+use crate::operation::{self, field, now, pointer, record_entry, record_return, void};
+
+/// Where `struct net` has the inode number of its namespace (`ns.inum`), in bytes; 0 if unknown.
+#[unsafe(no_mangle)]
+static NETNS_INUM: Global<u64> = Global::new(0);
 
 /// `xt_find_table_lock(net, af, name)`.
 #[kprobe]
 pub fn lock_enter(ctx: ProbeContext) -> u32 {
-    record_entry(&ctx, Site::LockEnter, None, None)
+    let Some(operation) = operation::current() else {
+        return 0;
+    };
+    let time_ns = now();
+    let net = ctx.arg::<u64>(0).unwrap_or(0);
+    let offset = NETNS_INUM.load();
+    let inode = if offset == 0 {
+        0
+    } else {
+        // SAFETY: the helper checks the address.
+        unsafe { bpf_probe_read_kernel((net + offset) as *const u32) }.unwrap_or(0)
+    };
+    operation::record(&operation, time_ns, Site::LockEnter, inode.into(), 0);
+    0
 }
 
 #[kretprobe]
@@ -23,6 +42,26 @@ pub fn lock_exit(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn unlock(ctx: ProbeContext) -> u32 {
     record_entry(&ctx, Site::Unlock, Some(0), None)
+}
+
+/// `LCB_F_MUTEX` of include/trace/events/lock.h.
+const MUTEX: u64 = 1 << 5;
+
+/// `__mutex_lock_slowpath(lock)`, where kernels without tracepoints for it wait for a mutex.
+#[kprobe]
+pub fn mutex_wait_enter(ctx: ProbeContext) -> u32 {
+    let Some(operation) = operation::current() else {
+        return 0;
+    };
+    let lock = ctx.arg::<u64>(0).unwrap_or(0);
+    operation::record(&operation, now(), Site::ContentionBegin, lock, MUTEX);
+    0
+}
+
+/// The same: the mutex is held. Which one is not at hand.
+#[kretprobe]
+pub fn mutex_wait_exit(ctx: RetProbeContext) -> u32 {
+    record_return(&ctx, Site::ContentionEnd, void)
 }
 
 #[tracepoint]

@@ -18,12 +18,15 @@
               record's words hold numbers of every width and sign"
 )]
 
+mod follow;
 mod ipi;
 mod lock;
+mod lock_file;
 mod operation;
 mod softirq;
 mod swap;
 mod syscall;
+mod window;
 mod word;
 
 /// The helpers that the probes call are for GPL-compatible programs only.

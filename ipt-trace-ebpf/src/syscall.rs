@@ -7,7 +7,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_probe_read_user, generated::bpf_probe_read_user_str},
+    Global,
+    helpers::{
+        bpf_get_current_comm, bpf_probe_read_user,
+        generated::{bpf_get_current_cgroup_id, bpf_probe_read_user_str},
+    },
     macros::tracepoint,
     programs::TracePointContext,
 };
@@ -33,6 +37,11 @@ const RET: usize = 16;
 
 /// Bit of [`Open::call`] that tells setsockopt from getsockopt.
 const SET: u64 = 1 << 32;
+
+/// Whether this kernel has cgroups (1) or not (0): without them it has no helper for their ids, and
+/// the verifier must not see the call.
+#[unsafe(no_mangle)]
+static HAS_CGROUPS: Global<u8> = Global::new(0);
 
 #[tracepoint]
 pub fn setsockopt_enter(ctx: TracePointContext) -> u32 {
@@ -68,6 +77,10 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
     {
         return 0;
     }
+    // Every replace begins with GET_INFO, so this one says who comes.
+    if direction == 0 && optname == REPLACE_OR_INFO {
+        operation::announce();
+    }
     let time_ns = operation::now();
     let call = u64::from(level) | u64::from(optname) << 16 | direction;
     // SAFETY: as above.
@@ -85,6 +98,11 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
     if let Ok(comm) = bpf_get_current_comm() {
         let (a, b) = words(comm);
         operation::record(&operation, time_ns, Site::CallComm, a, b);
+    }
+    if HAS_CGROUPS.load() != 0 {
+        // SAFETY: the helper has no preconditions.
+        let cgroup = unsafe { bpf_get_current_cgroup_id() };
+        operation::record(&operation, time_ns, Site::CallCgroup, cgroup, 0);
     }
     if let Some(table) = table {
         describe(&operation, time_ns, table, false);
@@ -172,7 +190,7 @@ fn sizes(operation: &Open, time_ns: u64, at_exit: bool) {
 
 /// Sixteen bytes as a record's two words.
 #[inline(always)]
-fn words(bytes: [u8; 16]) -> (u64, u64) {
+pub fn words(bytes: [u8; 16]) -> (u64, u64) {
     let [a, b]: [u64; 2] =
         // SAFETY: both are sixteen bytes without padding, and every value of them is valid.
         unsafe { core::mem::transmute(bytes) };

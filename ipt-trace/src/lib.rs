@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cli;
 pub mod correlate;
+pub mod exec;
 pub mod generate;
 pub mod kernel;
 pub mod probe;
@@ -11,3 +12,4 @@ pub mod report;
 pub mod restore;
 pub mod ruleset;
 pub mod save;
+pub mod trace;

@@ -54,8 +54,7 @@ pub fn find(name: &str, family: Family, noflush: bool) -> Result<Contender, Left
         Kind::NftRestore => variant("nft-restore"),
         _ => "nft".to_owned(),
     };
-    let path = installed(&program)
-        .ok_or_else(|| missing(format!("{program} is not installed")))?;
+    let path = installed(&program).ok_or_else(|| missing(format!("{program} is not installed")))?;
     let mut words = vec![path];
     let mut translator = None;
     if kind == Kind::Nft {
@@ -65,7 +64,9 @@ pub fn find(name: &str, family: Family, noflush: bool) -> Result<Contender, Left
         }
         let program = variant("restore-translate");
         translator = Some(installed(&program).ok_or_else(|| {
-            missing(format!("{program}, which writes its rules, is not installed"))
+            missing(format!(
+                "{program}, which writes its rules, is not installed"
+            ))
         })?);
         words.push("-f".to_owned());
     } else if noflush {
@@ -89,8 +90,7 @@ fn template(text: &str, noflush: bool) -> Result<Contender, LeftOut> {
     };
     let mut words = shell_words::split(text).map_err(|error| missing(error.to_string()))?;
     let program = words.first().cloned().unwrap_or_default();
-    let path =
-        installed(&program).ok_or_else(|| missing(format!("{program} is not installed")))?;
+    let path = installed(&program).ok_or_else(|| missing(format!("{program} is not installed")))?;
     path.clone_into(&mut words[0]);
     if words.len() == 1 {
         if noflush {
@@ -120,7 +120,10 @@ fn installed(program: &str) -> Option<String> {
         let folders: Vec<_> = env::split_paths(&path)
             .chain(["/usr/sbin".into(), "/sbin".into()])
             .collect();
-        folders.into_iter().map(|folder| folder.join(program)).find(|path| runs(path))
+        folders
+            .into_iter()
+            .map(|folder| folder.join(program))
+            .find(|path| runs(path))
     };
     let found = found.filter(|path| runs(path) && !program.is_empty())?;
     Some(found.to_string_lossy().into_owned())

@@ -42,7 +42,10 @@ const TEXT: u64 = 300;
 /// What all contenders together need with so many rules: each keeps a table and a file, and one
 /// of them is at work.
 pub fn needed(contenders: &[Contender], rules: u64) -> u64 {
-    let kept: u64 = contenders.iter().map(|c| per_rule(c.kind).kept + TEXT).sum();
+    let kept: u64 = contenders
+        .iter()
+        .map(|c| per_rule(c.kind).kept + TEXT)
+        .sum();
     let passing = contenders.iter().map(|c| per_rule(c.kind).passing).max();
     rules.saturating_mul(kept + passing.unwrap_or(0))
 }
@@ -74,7 +77,9 @@ fn free() -> Option<u64> {
 
 /// `MemAvailable` of /proc/meminfo.
 fn available(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -101,7 +106,10 @@ mod tests {
         let contenders = [ours()];
         assert!(check(&contenders, 10).is_ok());
         let refused = check(&contenders, u64::MAX / 4_096);
-        assert!(matches!(refused, Err(BenchError::Memory { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(BenchError::Memory { .. })),
+            "{refused:?}"
+        );
         assert_eq!(needed(&contenders, 2), 2 * needed(&contenders, 1));
     }
 

@@ -48,7 +48,10 @@ impl Meter {
         self.disturbed += u32::from(disturbed);
         for figure in figures {
             let known = self.figures.iter_mut();
-            match known.into_iter().find(|(known, _)| known.name == figure.name) {
+            match known
+                .into_iter()
+                .find(|(known, _)| known.name == figure.name)
+            {
                 Some((known, values)) => {
                     known.quality = known.quality.and(figure.quality);
                     values.push(figure.value);
@@ -111,7 +114,11 @@ impl Meter {
         let split = |name, values| metric(name, Unit::Ns, Quality::Approximated, values);
         // The kernel counts what the starter of a program had towards its peak.
         let told = self.runs.iter().all(|ran| ran.peak_bytes > ran.floor_bytes);
-        let peak_quality = if told { Quality::Exact } else { Quality::AtMost };
+        let peak_quality = if told {
+            Quality::Exact
+        } else {
+            Quality::AtMost
+        };
         let own = [
             time("wall", walls),
             time("cpu", values(|ran| ran.user_ns + ran.system_ns)),

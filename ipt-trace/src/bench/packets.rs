@@ -168,7 +168,8 @@ impl Bench {
                 if let Some(why) = unsteered {
                     // All contenders are then forwarded alike.
                     self.path.forwarder_cpu = None;
-                    self.notes.push(format!("{why}; packets are forwarded on the sender's CPU"));
+                    self.notes
+                        .push(format!("{why}; packets are forwarded on the sender's CPU"));
                 }
             }
             Answer::Failed(why) => {
@@ -191,7 +192,8 @@ impl Bench {
             Answer::Probed(delays) => self.accounts[place].add_probes(&delays),
             Answer::Failed(why) => {
                 let name = &self.contenders[place].name;
-                self.notes.push(format!("{name}: no cost of a rule's lookup: {why}"));
+                self.notes
+                    .push(format!("{name}: no cost of a rule's lookup: {why}"));
             }
             other => return Err(unexpected(&other)),
         }
@@ -207,8 +209,8 @@ impl Bench {
     ) -> Result<(), BenchError> {
         let name = self.contenders[place].name.clone();
         // The first rounds have one more where they do not divide evenly.
-        let replaces = self.config.replaces / rounds
-            + u32::from(round < self.config.replaces % rounds);
+        let replaces =
+            self.config.replaces / rounds + u32::from(round < self.config.replaces % rounds);
         let stream = Stream {
             pps: self.config.pps,
             rest_ns: ns(self.config.rest / rounds),
@@ -226,7 +228,10 @@ impl Bench {
                 let program = self.contenders[place].words.first();
                 let comm = trace::comm(program.map_or("", String::as_str));
                 let seen = |ran: &_| trace.run(ran, &comm, rules.family.kernel(), &rules.table);
-                if streamed.runs.iter().any(|ran| !seen(ran).replaces.is_empty())
+                if streamed
+                    .runs
+                    .iter()
+                    .any(|ran| !seen(ran).replaces.is_empty())
                     && !self.legacy.contains(&name)
                 {
                     self.legacy.push(name.clone());
@@ -253,7 +258,11 @@ impl Bench {
     /// Probes for a stream; none where they would see nothing.
     fn tracer(&mut self, place: usize, watch: &mut dyn Watch) -> Tracer {
         let unseen = self.contenders[place].kind.surely_nf_tables();
-        let request = if unseen { probe::Request::None } else { self.config.probes };
+        let request = if unseen {
+            probe::Request::None
+        } else {
+            self.config.probes
+        };
         let (tracer, problem) = Tracer::start(request);
         if let Some(problem) = problem
             && !self.notes.contains(&problem)

@@ -316,12 +316,15 @@ impl Bench {
                 left_ns += run_ns * u128::from(runs);
             }
         }
-        Some(Duration::from_nanos(u64::try_from(left_ns).unwrap_or(u64::MAX)))
+        Some(Duration::from_nanos(
+            u64::try_from(left_ns).unwrap_or(u64::MAX),
+        ))
     }
 
     /// What was measured of a size that was not finished.
     fn give_up(&mut self) {
-        self.meters.retain(|meter| meter.problem.is_some() || !meter.runs.is_empty());
+        self.meters
+            .retain(|meter| meter.problem.is_some() || !meter.runs.is_empty());
         self.finish_size(false);
     }
 
@@ -365,7 +368,12 @@ impl Bench {
             took_ns,
             interrupted,
             restore: Some(restore),
-            ..frame(&self.contenders, self.config.left_out, &self.legacy, self.notes)
+            ..frame(
+                &self.contenders,
+                self.config.left_out,
+                &self.legacy,
+                self.notes,
+            )
         }
     }
 
@@ -384,7 +392,10 @@ impl Bench {
              inside the kernel is of as many runs with probes."
                 .to_owned(),
         );
-        let complete = self.cells.iter().filter(|cell| cell.state == CellState::Complete);
+        let complete = self
+            .cells
+            .iter()
+            .filter(|cell| cell.state == CellState::Complete);
         let Some(largest) = complete.clone().map(|cell| cell.size).max() else {
             return notes;
         };

@@ -144,11 +144,7 @@ impl Rules {
     }
 
     /// Every line of the chosen table but its first and last.
-    fn each_line(
-        &self,
-        path: &Path,
-        of: &mut dyn FnMut(&str) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn each_line(&self, path: &Path, of: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<()> {
         let mut inside = false;
         for line in BufReader::new(File::open(path)?).lines() {
             let line = line?;
@@ -188,7 +184,9 @@ impl Rules {
 /// Whether a line appends a rule, with counters before it or without.
 fn is_rule(line: &str) -> bool {
     let line = match line.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(_, rest)| rest.trim_start()),
+        Some(rest) => rest
+            .split_once(']')
+            .map_or("", |(_, rest)| rest.trim_start()),
         None => line,
     };
     line.starts_with("-A ")
@@ -321,7 +319,10 @@ mod tests {
         let saved = file(SAVED);
         let (rules, _) = of_file(saved.path(), Family::Ipv4, None).unwrap();
         let (_, half) = written(&rules, 2);
-        assert!(half.contains("1.0.0.1") && half.contains("1.0.0.3"), "{half}");
+        assert!(
+            half.contains("1.0.0.1") && half.contains("1.0.0.3"),
+            "{half}"
+        );
         let (_, more) = written(&rules, 6);
         assert_eq!(more.matches("1.0.0.1").count(), 2, "{more}");
         assert!(!more.contains("*nat"));

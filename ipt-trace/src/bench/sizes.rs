@@ -103,18 +103,29 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        assert_eq!(parse("100,1k,10k,100k"), Ok(vec![100, 1_000, 10_000, 100_000]));
+        assert_eq!(
+            parse("100,1k,10k,100k"),
+            Ok(vec![100, 1_000, 10_000, 100_000])
+        );
         assert_eq!(parse("2.5k,1k,1000"), Ok(vec![1_000, 2_500]));
         assert_eq!(parse("1M"), Ok(vec![1_000_000]));
-        assert_eq!(parse("100..10k/2"), Ok(vec![100, 316, 1_000, 3_162, 10_000]));
+        assert_eq!(
+            parse("100..10k/2"),
+            Ok(vec![100, 316, 1_000, 3_162, 10_000])
+        );
         assert_eq!(parse("1k..50k"), Ok(vec![1_000, 10_000, 50_000]));
         assert_eq!(parse("7..7/3"), Ok(vec![7]));
     }
 
     #[test]
     fn mistakes_are_told_apart() {
-        for wrong in ["", "abc", "1kk", "1,", "-1", "1.5", "..", "1e3x", "inf", "nan"] {
-            assert!(matches!(parse(wrong), Err(SizesError::Number(_))), "{wrong}");
+        for wrong in [
+            "", "abc", "1kk", "1,", "-1", "1.5", "..", "1e3x", "inf", "nan",
+        ] {
+            assert!(
+                matches!(parse(wrong), Err(SizesError::Number(_))),
+                "{wrong}"
+            );
         }
         assert_eq!(parse("0"), Err(SizesError::Bounds(0)));
         assert_eq!(parse("5M"), Err(SizesError::Bounds(5_000_000)));

@@ -21,10 +21,18 @@ impl Tracer {
         }
         let options = Options::default();
         match Session::start(request, options) {
-            Ok(session) => (Self { session: Some(session) }, None),
+            Ok(session) => (
+                Self {
+                    session: Some(session),
+                },
+                None,
+            ),
             Err(ProbeError::Unavailable(why)) if request != Request::Auto => {
                 let session = Session::start(Request::Auto, options).ok();
-                (Self { session }, Some(format!("{why}; going on with what there is")))
+                (
+                    Self { session },
+                    Some(format!("{why}; going on with what there is")),
+                )
             }
             Err(why) => (
                 Self { session: None },

@@ -1,20 +1,32 @@
 //! What can be written on the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 
 use crate::kernel::Family;
+use crate::probe::Request;
 
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
 #[derive(Debug, Parser)]
-#[command(name = "ipt-trace", version, max_term_width = 100)]
+#[command(
+    name = "ipt-trace",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+// As getopt does it, which scripts that call iptables may count on.
+#[command(infer_long_args = true, args_override_self = true)]
 #[command(after_help = "\
 Exit codes:
   0  done
   1  the kernel refused, or a table kept changing meanwhile
   2  the input or the command line is wrong
-  4  the lock was not got")]
+  4  the lock was not got
+`exec` exits with its command's code, see `ipt-trace exec --help`.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -26,8 +38,16 @@ pub struct Args {
 pub enum Command {
     /// Replace tables by what a file of iptables-save says, and report what that did
     Restore(Restore),
+    /// Run a command, and report every replace that it and what it starts make
+    Exec(Exec),
+    /// Report what --record of another command wrote, on any machine
+    Report(Report),
+    /// Print every place that can be probed, and what became of it on this kernel
+    Probes(ProbeTable),
     /// Print the tables of this network namespace as iptables-save does
     Save(Save),
+    /// Watch every replace on the machine, for as long as it runs
+    Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
     /// Measure what a restore costs by rule count, and what packets feel meanwhile
@@ -37,8 +57,9 @@ pub enum Command {
     BenchWorker,
 }
 
-/// `restore`.
+/// `restore`. What iptables-legacy-restore has too means the same.
 #[derive(Debug, Parser)]
+#[command(infer_long_args = true, args_override_self = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Restore {
     /// The file to restore; standard input if it is "-" or not given
@@ -61,22 +82,118 @@ pub struct Restore {
     /// Wait for the xtables lock: so many seconds, or as long as it takes
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "forever")]
     pub wait: Option<String>,
+    /// Taken as iptables takes it, which no longer needs it: the wait ends when the lock is free
+    #[arg(short = 'W', long, value_name = "MICROSECONDS", requires = "wait")]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..1_000_000))]
+    pub wait_interval: Option<u32>,
+    /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
+    #[arg(short = 'M', long, value_name = "PROGRAM")]
+    pub modprobe: Option<PathBuf>,
     /// Which probes measure
     #[arg(long, value_enum, default_value_t = Probes::Auto)]
     pub probes: Probes,
     /// How the report is written to standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
     /// Print nothing on success
     #[arg(short, long)]
     pub quiet: bool,
+    /// Tell each step, and what became of each table, on standard error; twice: what the probes
+    /// themselves have to say too
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `exec`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+The command keeps its standard streams, so the report goes to standard error unless -o names a
+file. The command's children are followed however they fork, daemonize or exec; what still runs when
+the command itself ends is not waited for. The modules ip_tables and ip6_tables are loaded, since
+what is not loaded cannot be probed.
+
+Signals that end a program and are sent to ipt-trace are handed on to the command.
+
+Exit codes:
+  that of the command, or 128+N if signal N killed it
+  125  ipt-trace failed, and the command was not run
+  126  the command cannot be run
+  127  there is no such command")]
+pub struct Exec {
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+    /// Write the report to this file instead of standard error
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Which probes measure
+    #[arg(long, value_enum, default_value_t = Measuring::Auto)]
+    pub probes: Measuring,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
     /// Show what the probes themselves have to say, on standard error
     #[arg(short, long)]
     pub verbose: bool,
 }
 
-/// `save`.
+/// `report`.
 #[derive(Debug, Parser)]
+#[command(after_help = "\
+Needs no privileges and no particular kernel. A file that was cut off or damaged is refused, with
+exit code 2.")]
+pub struct Report {
+    /// The file that --record wrote; standard input if it is "-"
+    pub file: PathBuf,
+    /// How the report is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+}
+
+/// `probes`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Attaches everything for a moment and detaches it again. The modules ip_tables and ip6_tables are
+loaded, since what is not loaded cannot be probed.
+
+Exit codes:
+  0  the kprobe tier is complete
+  1  it is not")]
+pub struct ProbeTable {
+    /// Look everything up, and load and attach nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How the table is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `save`. What iptables-legacy-save has too means the same.
+#[derive(Debug, Parser)]
+#[command(infer_long_args = true, args_override_self = true)]
 pub struct Save {
     /// Print this table only, creating it if need be
     #[arg(short, long)]
@@ -90,6 +207,9 @@ pub struct Save {
     /// Write to this file instead of standard output
     #[arg(short, long)]
     pub file: Option<PathBuf>,
+    /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
+    #[arg(short = 'M', long, value_name = "PROGRAM")]
+    pub modprobe: Option<PathBuf>,
 }
 
 /// `generate`.
@@ -101,6 +221,95 @@ pub struct Generate {
     /// Rules of the flat shape, or services
     #[arg(value_parser = clap::value_parser!(u32).range(0..=4_000_000))]
     pub count: u32,
+}
+
+/// `trace`.
+#[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Trace {
+    /// End after this long (like "10s", "5m" or "1h30m"), instead of at a signal
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Show reads (GET_ENTRIES) too: a save holds the mutex as well
+    #[arg(long)]
+    pub reads: bool,
+    /// Only these processes
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', help_heading = FILTERS)]
+    pub pid: Vec<u32>,
+    /// Only processes with these names (comm, at most 15 bytes)
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',', help_heading = FILTERS)]
+    pub comm: Vec<String>,
+    /// Only these tables
+    #[arg(short, long, value_name = "TABLE", value_delimiter = ',', help_heading = FILTERS)]
+    pub table: Vec<String>,
+    /// Only these network namespaces: names in /run/netns, "host", or inodes
+    #[arg(short, long, value_name = "NAME", value_delimiter = ',', help_heading = FILTERS)]
+    pub netns: Vec<String>,
+    /// Only this family
+    #[arg(long, value_enum, help_heading = FILTERS)]
+    pub family: Option<FamilyName>,
+    /// Only what had bottom halves off for this long at a time, or may have had ("50us", "1ms")
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FILTERS)]
+    pub min_bh_off: Option<Duration>,
+    /// Only what took this long
+    #[arg(long, value_name = "TIME", value_parser = duration, help_heading = FILTERS)]
+    pub min_wall: Option<Duration>,
+    /// Only what the kernel refused
+    #[arg(long, help_heading = FILTERS)]
+    pub failed: bool,
+    /// How lines are written to standard output
+    #[arg(long, value_enum, default_value_t = LineFormat::Text)]
+    pub format: LineFormat,
+    /// Show all columns, however wide the terminal is
+    #[arg(short, long)]
+    pub wide: bool,
+    /// Which probes trace
+    #[arg(long, value_enum, default_value_t = TraceProbes::Auto)]
+    pub probes: TraceProbes,
+    /// Print nothing but the lines: neither what is attached nor the summary
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+const FILTERS: &str = "Filters";
+
+/// A time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write a number and a unit, like 500us or 10s");
+    let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// Values of `--family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FamilyName {
+    /// iptables
+    Ipv4,
+    /// ip6tables
+    Ipv6,
+}
+
+/// Values of `--format` of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LineFormat {
+    /// Columns for people
+    Text,
+    /// JSON Lines
+    Json,
+}
+
+/// Values of `--probes` of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TraceProbes {
+    /// The best that this kernel allows
+    Auto,
+    /// Kernel functions and tracepoints
+    Kprobe,
+    /// Tracepoints only
+    Tracepoint,
 }
 
 /// The family that a flag `--ipv6` chooses.
@@ -119,6 +328,27 @@ pub enum Probes {
     Tracepoint,
     /// None: times are the program's own
     None,
+}
+
+/// Values of `--probes` where there must be some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measuring {
+    /// The best that this kernel allows
+    Auto,
+    /// Kernel functions and tracepoints
+    Kprobe,
+    /// Tracepoints only
+    Tracepoint,
+}
+
+impl From<Measuring> for Request {
+    fn from(probes: Measuring) -> Self {
+        match probes {
+            Measuring::Auto => Self::Auto,
+            Measuring::Kprobe => Self::Kprobe,
+            Measuring::Tracepoint => Self::Tracepoint,
+        }
+    }
 }
 
 /// Values of `--format`.

@@ -8,25 +8,39 @@ use std::time::{Duration, Instant};
 use crate::kernel::lock::Holder;
 use crate::restore;
 
-/// Shows a step on the terminal once it has taken a second; elsewhere it says only that the lock
-/// is being waited for.
+/// How much is told of what is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Nothing.
+    Nothing,
+    /// What takes longer than a second, on a terminal; elsewhere only that the lock is being
+    /// waited for.
+    LongSteps,
+    /// Each step in a line of its own.
+    EachStep,
+}
+
+/// Tells the steps of a restore as they come.
 #[derive(Debug)]
 pub struct Progress {
     shower: Option<(Sender<String>, JoinHandle<()>)>,
+    each: bool,
     told_waiting: bool,
 }
 
 impl Progress {
-    /// Shows nothing if `quiet`, or where standard error is not a terminal.
-    pub fn new(quiet: bool) -> Self {
-        let shower = (!quiet && stderr().is_terminal()).then(|| {
+    /// Tells so much.
+    pub fn new(telling: Telling) -> Self {
+        let shown = telling == Telling::LongSteps && stderr().is_terminal();
+        let shower = shown.then(|| {
             let (sender, receiver) = mpsc::channel();
             let thread = std::thread::spawn(move || show(&receiver));
             (sender, thread)
         });
         Self {
             shower,
-            told_waiting: quiet,
+            each: telling == Telling::EachStep,
+            told_waiting: telling == Telling::Nothing,
         }
     }
 }
@@ -45,6 +59,8 @@ impl restore::Progress for Progress {
     fn step(&mut self, what: &str) {
         if let Some((sender, _)) = &self.shower {
             drop(sender.send(what.to_owned()));
+        } else if self.each {
+            anstream::eprintln!("ipt-trace: {what}");
         }
     }
 

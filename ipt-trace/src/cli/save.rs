@@ -5,10 +5,13 @@ use std::io::{self, BufWriter, Write};
 
 use super::args::{Save, family};
 use super::exit::Failure;
-use crate::kernel::Tables;
+use crate::kernel::{Tables, module};
 use crate::save::{SaveError, save_table, table_names};
 
 pub fn run(command: &Save) -> Result<(), Failure> {
+    if let Some(program) = &command.modprobe {
+        module::load_with(program.clone());
+    }
     let family = family(command.ipv6);
     let names = match &command.table {
         Some(table) => vec![table.clone()],

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipt_trace_common::Site;
 
-use crate::probe::{PointState, Recording};
+use crate::probe::{Point, PointState, Recording};
 
 /// The sites whose silence means that nothing happened there.
 #[derive(Clone, Debug, Default)]
@@ -15,17 +15,20 @@ pub struct Coverage {
 impl Coverage {
     /// What the attached points of a recording watched, and what it holds records of.
     pub fn of(recording: &Recording) -> Self {
-        let attached = recording
-            .points
+        let mut coverage = Self::of_points(&recording.points);
+        for record in &recording.records {
+            coverage.sites.extend(Site::from_number(record.site));
+        }
+        coverage
+    }
+
+    /// What attached points watch of that which may be silent.
+    pub fn of_points(points: &[Point]) -> Self {
+        let attached = points
             .iter()
-            .filter(|point| point.state == PointState::Attached)
-            .filter_map(|point| site_of(&point.name));
-        let seen = recording
-            .records
-            .iter()
-            .filter_map(|record| Site::from_number(record.site));
+            .filter(|point| point.state == PointState::Attached);
         Self {
-            sites: attached.chain(seen).collect(),
+            sites: attached.filter_map(|point| site_of(&point.name)).collect(),
         }
     }
 
@@ -51,6 +54,13 @@ fn site_of(name: &str) -> Option<Site> {
         ("tracepoint" | "raw_tracepoint", "contention_end") => Site::ContentionEnd,
         ("tracepoint" | "raw_tracepoint", "ipi_send_cpu") => Site::IpiSendCpu,
         ("tracepoint" | "raw_tracepoint", "ipi_send_cpumask") => Site::IpiSendMask,
+        ("kprobe", "native_send_call_func_single_ipi") => Site::IpiSendCpu,
+        ("kprobe", "native_send_call_func_ipi") => Site::IpiSendMask,
+        ("kprobe", "__mutex_lock_slowpath") => Site::ContentionBegin,
+        ("kretprobe", "__mutex_lock_slowpath") => Site::ContentionEnd,
+        ("kprobe", "smp_call_function_single") => Site::IpiSingleEnter,
+        ("kretprobe", "smp_call_function_single") => Site::IpiSingleExit,
+        ("tracepoint", "flock_lock_inode") => Site::LockFile,
         ("kprobe", "smp_call_function_many_cond") => Site::IpiSyncEnter,
         ("kretprobe", "smp_call_function_many_cond") => Site::IpiSyncExit,
         _ => return None,

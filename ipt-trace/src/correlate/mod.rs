@@ -4,9 +4,12 @@
 //! result anywhere, and no recording, however broken, makes it panic.
 
 mod call;
+mod collector;
 mod coverage;
 mod events;
+mod holder;
 mod ipi;
+mod lock_file;
 mod mutex;
 mod operation;
 mod phases;
@@ -22,13 +25,16 @@ mod window;
 
 use std::collections::BTreeMap;
 
-use ipt_trace_common::{Record, Site};
+use ipt_trace_common::Record;
 
 use crate::probe::{Losses, Recording};
 pub use call::Call;
+pub use collector::{Collected, Collector};
 pub use coverage::Coverage;
-pub use events::Context;
+pub use events::{Context, Stretch};
+pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
 pub use ipi::{Cause, Count, Ipi, Sync};
+pub use lock_file::{LockHolder, LockUse};
 pub use mutex::Mutex;
 pub use operation::{Operation, Sizes};
 pub use phases::{Part, Phase};
@@ -43,6 +49,9 @@ pub struct Correlated {
     pub replaces: Vec<Replace>,
     /// Operations that belong to no replace: reads, and what is broken off.
     pub loose: Vec<Operation>,
+    /// Who used the lock file of iptables, in the order of their beginnings; `None` if it was not
+    /// watched.
+    pub lock_file: Option<Vec<LockUse>>,
 }
 
 /// Whether anything is missing from a recording for certain.
@@ -72,7 +81,11 @@ pub fn correlate(recording: &Recording) -> Correlated {
         .filter_map(|records| Operation::from_records(records, &context))
         .collect();
     operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
-    group(operations)
+    assign(&mut operations, context.lossy);
+    Correlated {
+        lock_file: lock_file::lock_file(recording, &coverage),
+        ..group(operations)
+    }
 }
 
 /// Groups the operations of a finished recording, ordered by their beginnings.
@@ -93,30 +106,4 @@ fn group(operations: Vec<Operation>) -> Correlated {
     correlated.replaces.sort_by_key(Replace::start_ns);
     correlated.loose.sort_by_key(|operation| operation.start_ns);
     correlated
-}
-
-/// Collects the records of a trace that goes on, operation by operation.
-#[derive(Clone, Debug, Default)]
-pub struct Collector {
-    open: BTreeMap<u64, Vec<Record>>,
-}
-
-impl Collector {
-    /// Takes the next record; at a call's exit, gives back all records of its operation.
-    pub fn push(&mut self, record: Record) -> Option<Vec<Record>> {
-        if record.operation == 0 {
-            return None;
-        }
-        self.open.entry(record.operation).or_default().push(record);
-        if record.site == Site::CallExit as u16 {
-            self.open.remove(&record.operation)
-        } else {
-            None
-        }
-    }
-
-    /// Gives back the records of the operations that are still open.
-    pub fn finish(self) -> impl Iterator<Item = Vec<Record>> {
-        self.open.into_values()
-    }
 }

@@ -5,8 +5,9 @@ use ipt_trace_common::{Record, Site, flags};
 use super::{
     call::Call,
     events::{Context, Events},
+    holder::Contention,
     ipi::{Ipi, ipi},
-    mutex::{Mutex, mutex},
+    mutex::{Mutex, contention, mutex},
     phases::{Phase, phases},
     quality::Measured,
     window::{Drain, Window, drain, windows},
@@ -24,12 +25,19 @@ pub struct Operation {
     pub comm: Option<String>,
     /// Whether it is the tracing program's own.
     pub own: bool,
+    /// Whether its thread descends from the tracing program, which asked for that.
+    pub followed: bool,
     /// The family, if the call's beginning was seen.
     pub family: Option<Family>,
     /// Which call, if its beginning was seen.
     pub call: Option<Call>,
     /// The table, if its record is there: its name's first 15 bytes.
     pub table: Option<String>,
+    /// The network namespace whose table it is, by its inode number (that of /proc/PID/ns/net), if
+    /// it could be told.
+    pub netns: Option<u64>,
+    /// The cgroup that the thread was in, by its id in the unified hierarchy, if it could be told.
+    pub cgroup: Option<u64>,
     /// When it began, or its first record was taken.
     pub start_ns: u64,
     /// When it ended, or its last record was taken.
@@ -46,6 +54,8 @@ pub struct Operation {
     pub windows: Vec<Window>,
     /// The family's mutex.
     pub mutex: Mutex,
+    /// Its waits and holds of mutexes one by one, and who held what it waited for.
+    pub contention: Contention,
     /// The wait after the swap.
     pub drain: Option<Drain>,
     /// Inter-processor interrupts.
@@ -74,6 +84,7 @@ impl Operation {
             tid: who.tid,
             comm: events.first(Site::CallComm).map(text),
             own: who.flags & flags::OWN != 0,
+            followed: who.flags & flags::FOLLOWED != 0,
             family: enter
                 .and_then(|record| Call::decode(record.a))
                 .map(|(family, _)| family),
@@ -82,6 +93,8 @@ impl Operation {
                 .first(Site::CallTable)
                 .map(text)
                 .filter(|name| !name.is_empty()),
+            netns: netns(&events),
+            cgroup: events.first(Site::CallCgroup).map(|record| record.a),
             start_ns: events.start_ns,
             end_ns: events.end_ns,
             complete: events.complete,
@@ -90,6 +103,7 @@ impl Operation {
             phases: phases(&events, context),
             windows: windows(&events, context),
             mutex: mutex(&events, context),
+            contention: contention(&events, context),
             drain: drain(&events, context),
             ipi: ipi(&events, context),
         })
@@ -116,8 +130,18 @@ impl Operation {
     }
 }
 
+/// The namespace of the table that was looked up, which is the socket's; else the one that the
+/// thread was in, which for all programs of iptables is the same.
+fn netns(events: &Events<'_>) -> Option<u64> {
+    [Site::LockEnter, Site::CallNet]
+        .into_iter()
+        .flat_map(|site| events.of(site))
+        .map(|record| record.a)
+        .find(|inode| *inode != 0)
+}
+
 /// The 16 bytes of a record's words up to the first zero.
-fn text(record: &Record) -> String {
+pub(super) fn text(record: &Record) -> String {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&record.a.to_ne_bytes());
     bytes[8..].copy_from_slice(&record.b.to_ne_bytes());

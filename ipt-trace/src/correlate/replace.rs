@@ -73,23 +73,35 @@ impl Grouper {
         let (Some(call), Some(key)) = (operation.call, key(&operation)) else {
             return vec![Grouped::Loose(Box::new(operation))];
         };
-        let run = self.runs.entry(key).or_default();
+        let run = self.runs.entry(key.clone()).or_default();
         let belongs = match call {
             Call::SetAddCounters => true,
             _ => !is_decided(run),
         };
-        let settled = if belongs {
+        let mut settled = if belongs {
             Vec::new()
         } else {
             settle(std::mem::take(run))
         };
         run.push(operation);
+        if is_over(run) {
+            settled.extend(self.runs.remove(&key).map(settle).unwrap_or_default());
+        }
         settled
     }
 
-    /// Gives back every run of which nothing was heard since `time_ns`: for a trace that goes on.
-    pub fn expire(&mut self, time_ns: u64) -> Vec<Grouped> {
-        let quiet = |run: &Vec<Operation>| run.last().is_none_or(|last| last.end_ns < time_ns);
+    /// Whether nothing is waited for.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Gives back every run of which nothing was heard since `time_ns`, of processes that are not in
+    /// the middle of an operation: for a trace that goes on.
+    pub fn expire(&mut self, time_ns: u64, is_busy: impl Fn(u32) -> bool) -> Vec<Grouped> {
+        let quiet = |run: &Vec<Operation>| {
+            run.last()
+                .is_none_or(|last| last.end_ns < time_ns && !is_busy(last.pid))
+        };
         self.take(quiet)
     }
 
@@ -122,6 +134,22 @@ fn is_decided(run: &[Operation]) -> bool {
         || run
             .last()
             .is_some_and(|last| last.call == Some(Call::SetAddCounters))
+}
+
+/// Whether nothing can follow: the table was swapped and the old counters added, or the kernel has
+/// refused for good.
+fn is_over(run: &[Operation]) -> bool {
+    let swap = run
+        .iter()
+        .rev()
+        .find(|operation| operation.call == Some(Call::SetReplace));
+    swap.is_some_and(|swap| {
+        let refused = swap.failed() && !swap.must_repeat();
+        refused
+            || run
+                .last()
+                .is_some_and(|last| last.call == Some(Call::SetAddCounters))
+    })
 }
 
 /// A run that has ended: a replace if it has a `SET_REPLACE`, else what it consists of.

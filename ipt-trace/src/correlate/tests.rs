@@ -4,7 +4,7 @@ use ipt_trace_common::{Record, Site};
 use proptest::prelude::*;
 
 use super::{
-    Call, Coverage, Measured, Operation, Part, Quality, WindowKind, correlate,
+    Call, Certainty, Coverage, Measured, Operation, Part, Quality, WindowKind, correlate,
     testing::{MUTEX, SWAP_IP, SYNC_CORE, TABLE, Tape},
 };
 use crate::kernel::Family;
@@ -268,7 +268,7 @@ fn an_open_end_is_at_least() {
 /// Any record at all, and often one that means something.
 pub fn any_record() -> impl Strategy<Value = Record> {
     let time = prop_oneof![0..4000_u64, any::<u64>()];
-    let site = prop_oneof![0..50_u16, any::<u16>()];
+    let site = prop_oneof![0..70_u16, any::<u16>()];
     let call =
         (0..2_u64, 60..70_u64, 0..3_u64).prop_map(|(l, o, s)| (l * 41) | (o << 16) | (s << 32));
     let known = prop::sample::select(vec![SWAP_IP, SYNC_CORE, TABLE, MUTEX, 0, 1 << 16]);
@@ -304,6 +304,31 @@ pub fn check(operation: &Operation) {
         assert!(!stays || within(Some(window.duration)), "{window:?}");
     }
     assert!(!stays || within(operation.drain.map(|drain| drain.duration)));
+    let contention = &operation.contention;
+    let waited: u64 = contention.waits.iter().map(|wait| wait.stretch.ns()).sum();
+    let seen = contention
+        .holders
+        .iter()
+        .filter(|holder| holder.certainty == Certainty::Seen);
+    let held: u64 = seen.map(|holder| holder.held.ns).sum();
+    let unexplained = contention.unexplained.map_or(0, |left| left.ns);
+    assert!(held + unexplained <= waited, "{contention:?}");
+    let ipi = &operation.ipi;
+    if let Some(sent) = ipi.sent {
+        let sum = ipi
+            .causes
+            .iter()
+            .map(|cause| u128::from(cause.sent))
+            .sum::<u128>();
+        assert_eq!(u128::from(sent.count), sum.min(u128::from(u64::MAX)));
+    }
+    if let (true, Some(sync)) = (operation.complete, ipi.sync) {
+        let parts = ipi
+            .causes
+            .iter()
+            .fold(0, |sum: u64, cause| sum.saturating_add(cause.sync_ns));
+        assert_eq!(sync.time.ns, parts);
+    }
 }
 
 proptest! {

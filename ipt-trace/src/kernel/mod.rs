@@ -6,7 +6,7 @@ mod family;
 pub mod ipset;
 pub mod lock;
 pub mod memory;
-mod module;
+pub mod module;
 pub mod process;
 pub mod sockopt;
 

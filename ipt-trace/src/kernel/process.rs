@@ -1,11 +1,40 @@
-//! The end of a child process and what it used.
+//! Starting a process, waiting for it beside other things, and what it used.
 
-use std::io;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Child, ExitStatus};
-use std::time::Duration;
+use std::{
+    io,
+    os::{
+        fd::{FromRawFd as _, OwnedFd, RawFd},
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+/// Has a command start with this signal mask instead of the calling thread's.
+pub fn with_signal_mask(command: &mut Command, mask: SigSet) -> &mut Command {
+    let set_mask = move || {
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the child calls pthread_sigmask alone, which may be called
+    // there, and its error is a number: nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(set_mask) }
+}
+
+/// A descriptor that can be read from when the child has ended (pidfd_open(2), since Linux 5.3).
+pub fn end_of(child: &Child) -> io::Result<OwnedFd> {
+    // SAFETY: it takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, child.id(), 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened this descriptor for this call alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
 /// How a child ended and what it used, its own children that it waited for included.
 #[derive(Clone, Copy, Debug)]

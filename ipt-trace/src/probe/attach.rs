@@ -15,11 +15,14 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    misses,
+    identity, lock_file, misses,
     own::Own,
     recording::{Point, PointState, Tier},
+    sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place},
+    table::{
+        ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Function, Place, SWAP, Spot,
+    },
     tracefs,
 };
 
@@ -28,6 +31,11 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
+
+/// How many threads can be followed at once.
+const FOLLOWED_MAX: u32 = 1 << 16;
+/// Why a kprobe is absent where none is wanted.
+const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
 /// What keeps a program attached.
 enum Link {
@@ -55,6 +63,19 @@ impl Link {
     }
 }
 
+/// How the probes are loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Their diagnostics, in aya-log's numbers: 0 for none.
+    pub log_level: u8,
+    /// Size of the ring, a power of two of whole pages; `None` for the probes' own choice.
+    pub ring_bytes: Option<u32>,
+    /// Whether threads are announced before their operations.
+    pub announce: bool,
+    /// Whether what descends from this process is followed.
+    pub follow: bool,
+}
+
 /// The probes as loaded and attached.
 pub struct Attached {
     /// The object's programs and maps.
@@ -65,39 +86,113 @@ pub struct Attached {
     pub symbols: Option<Symbols>,
     /// In the order of attaching.
     links: Vec<(String, Link)>,
+    tier: Tier,
+    tracefs: PathBuf,
 }
 
 /// Loads the probes and attaches those of `tier`. What does not attach is said in its [`Point`];
 /// an error is only what leaves nothing to measure with.
-pub fn attach(tier: Tier, log_level: u8) -> Result<Attached, String> {
+pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
-    let bh_functions = match &symbols {
-        Some(Ok(symbols)) => bh_functions(symbols),
-        _ => [0; 2 * BH_FUNCTIONS_MAX],
+    let mut sites = Sites::new();
+    let (bh_functions, wait_register) = match &symbols {
+        Some(Ok(symbols)) => (
+            bh_functions(symbols),
+            sites.wait_register(symbols, SWAP).unwrap_or(0),
+        ),
+        _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
-    let ebpf = load(tier, log_level, &bh_functions)
+    let layout = lock_file::layout(&tracefs);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
-    let mut attacher = Attacher {
-        tier,
-        tracefs,
-        symbols,
+    let mut attached = Attached {
         ebpf,
         points: Vec::new(),
+        symbols: None,
         links: Vec::new(),
+        tier,
+        tracefs,
+    };
+    let mut attacher = attached.attacher(symbols, sites);
+    if how.follow {
+        attacher.follow()?;
+    }
+    for row in ATTACH_POINTS {
+        attacher.attach(row)?;
+    }
+    attached.symbols = attacher.symbols.and_then(Result::ok);
+    Ok(attached)
+}
+
+/// Looks up what would be attached, and says so by [`PointState::Attached`]; nothing is.
+pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let mut points = Vec::new();
+    let mut attacher = Attacher {
+        tier,
+        tracefs: &tracefs,
+        symbols: (tier == Tier::Kprobe).then(Symbols::read),
+        sites: Sites::new(),
+        exact: Vec::new(),
+        ebpf: None,
+        points: &mut points,
+        links: &mut Vec::new(),
     };
     for row in ATTACH_POINTS {
         attacher.attach(row)?;
     }
-    Ok(Attached {
-        ebpf: attacher.ebpf,
-        points: attacher.points,
-        symbols: attacher.symbols.and_then(Result::ok),
-        links: attacher.links,
-    })
+    Ok(points)
 }
 
 impl Attached {
+    /// The tier.
+    pub const fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Lets go of the probes in a module that was unloaded, which the kernel has switched off, and
+    /// says so of their points.
+    pub fn forget_module(&mut self, module: &str) {
+        let prefix = format!("{module}:");
+        self.links.retain(|(name, _)| !name.starts_with(&prefix));
+        for point in &mut self.points {
+            let target = point.name.split_once(':').map_or("", |(_, target)| target);
+            if target.starts_with(&prefix) && point.state == PointState::Attached {
+                point.state = not_loaded(module);
+            }
+        }
+    }
+
+    /// Attaches what was missing because its module was not loaded.
+    pub fn attach_missing(&mut self) {
+        let mut attacher = self.attacher(Some(Symbols::read()), Sites::new());
+        for row in ATTACH_POINTS {
+            if let Place::Function { end, functions } = row.place {
+                for function in functions {
+                    attacher.attach_again(row, end, *function);
+                }
+            }
+        }
+    }
+
+    fn attacher(
+        &mut self,
+        symbols: Option<Result<Symbols, SymbolError>>,
+        sites: Sites,
+    ) -> Attacher<'_> {
+        Attacher {
+            tier: self.tier,
+            tracefs: &self.tracefs,
+            symbols,
+            sites,
+            exact: Vec::new(),
+            ebpf: Some(&mut self.ebpf),
+            points: &mut self.points,
+            links: &mut self.links,
+        }
+    }
+
     /// Whether every kernel function that was to be probed refused, and if so why.
     pub fn kprobes_refused(&self) -> Option<&str> {
         let mut refusal = None;
@@ -154,21 +249,46 @@ fn log_missed(name: &str, count: u64) {
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.
-fn load(tier: Tier, log_level: u8, bh_functions: &[u64]) -> Result<Ebpf, EbpfError> {
+fn load(
+    tier: Tier,
+    how: Load,
+    bh_functions: &[u64],
+    wait_register: u32,
+    lock_file_layout: u8,
+) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
         pid: 0,
     });
+    let followed = if how.follow { FOLLOWED_MAX } else { 1 };
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
+    let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
+    let netns_inum = if tier == Tier::Kprobe {
+        identity::netns_inum_offset()
+    } else {
+        0
+    };
+    let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
+    let announce = u8::from(how.announce);
     let mut loader = EbpfLoader::new();
+    if let Some(bytes) = how.ring_bytes {
+        loader.map_max_entries("RECORDS", bytes);
+    }
     loader
         .override_global("OWN_PIDNS_DEV", &own.device, true)
         .override_global("OWN_PIDNS_INO", &own.inode, true)
         .override_global("OWN_PID", &own.pid, true)
         .override_global("BH_FUNCTIONS", bh_functions, true)
+        .override_global("WAIT_REGISTER", &wait_register, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
-        .override_global(aya_log::LEVEL, &log_level, true);
+        .override_global("HAS_CGROUPS", &has_cgroups, true)
+        .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("MASK_WORDS", &mask_words, true)
+        .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
+        .override_global("ANNOUNCE", &announce, true)
+        .override_global(aya_log::LEVEL, &how.log_level, true)
+        .map_max_entries("FOLLOWED", followed);
     with_locked_memory(|| loader.load(OBJECT))
 }
 
@@ -204,24 +324,68 @@ fn bh_functions(symbols: &Symbols) -> [u64; 2 * BH_FUNCTIONS_MAX] {
     ranges
 }
 
-struct Attacher {
+/// What is being attached.
+struct Attacher<'a> {
     tier: Tier,
-    tracefs: PathBuf,
+    tracefs: &'a Path,
     symbols: Option<Result<Symbols, SymbolError>>,
-    ebpf: Ebpf,
-    points: Vec<Point>,
-    links: Vec<(String, Link)>,
+    sites: Sites,
+    /// The spots of functions that were attached at every one of their instructions.
+    exact: Vec<(Spot, Function)>,
+    /// `None` if everything is only looked up.
+    ebpf: Option<&'a mut Ebpf>,
+    points: &'a mut Vec<Point>,
+    links: &'a mut Vec<(String, Link)>,
 }
 
-impl Attacher {
+impl Attacher<'_> {
+    /// Attaches what follows the processes that this one starts; all of it is needed.
+    fn follow(&mut self) -> Result<(), String> {
+        let mut unfit = None;
+        for row in FOLLOW_POINTS {
+            if let Place::Event {
+                group,
+                name,
+                fields,
+                ..
+            } = row.place
+                && let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields)
+            {
+                // The event has had two layouts, each with a row.
+                unfit = Some(reason);
+                continue;
+            }
+            self.attach(row)?;
+            if let Some(Point { name, state, .. }) = self.points.last()
+                && let PointState::Failed(reason) | PointState::Absent(reason) = state
+            {
+                return Err(cannot_follow(name, reason));
+            }
+        }
+        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
+        match unfit {
+            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
+                "tracepoint:sched:sched_process_fork",
+                &reason,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
         match row.place {
+            Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
             Place::Function { end, functions } => {
                 for function in functions {
                     let (name, state) = self.function(row, end, *function);
                     self.push(row, name, state);
                 }
             }
+            Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
             Place::Event {
                 group,
                 name,
@@ -261,6 +425,25 @@ impl Attacher {
         });
     }
 
+    /// Attaches a function whose module was not loaded the last time.
+    fn attach_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
+        let is_missing = |point: &Point| {
+            matches!(point.state, PointState::Absent(_))
+                && point.gives == row.gives
+                && function.module.is_some_and(|module| {
+                    let prefix = format!("{}:{module}:", end.kind());
+                    let name = point.name.strip_prefix(&prefix);
+                    name.is_some_and(|name| function.names.contains(&name))
+                })
+        };
+        let Some(place) = self.points.iter().position(is_missing) else {
+            return;
+        };
+        let (name, state) = self.function(row, end, function);
+        let point = &mut self.points[place];
+        (point.name, point.state) = (name, state);
+    }
+
     fn function(
         &mut self,
         row: &AttachPoint,
@@ -273,10 +456,7 @@ impl Attacher {
             .map_or_else(String::new, |module| format!("{module}:"));
         let as_listed = format!("{kind}:{module}{}", function.names[0]);
         if self.tier != Tier::Kprobe {
-            return (
-                as_listed,
-                PointState::Absent("the tracepoint tier has no kprobes".to_owned()),
-            );
+            return (as_listed, PointState::Absent(NO_KPROBES.to_owned()));
         }
         let target = match find(self.symbols.as_ref(), function) {
             Ok(target) => target,
@@ -284,9 +464,56 @@ impl Attacher {
         };
         let state = match self.addresses_missing() {
             Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
-            _ => self.state(|this| this.kprobe(row.program, &target)),
+            _ => self.state(|this| this.kprobe(row.program, &target, 0)),
         };
         (format!("{kind}:{target}"), state)
+    }
+
+    /// Attaches to single instructions of some functions. For calibration one function is enough.
+    fn instructions(&mut self, row: &'static AttachPoint, spot: Spot, functions: &[Function]) {
+        for function in functions {
+            let found = match (&self.symbols, self.tier) {
+                (_, Tier::Tracepoint | Tier::None) => Err(NO_KPROBES.to_owned()),
+                (Some(Ok(symbols)), _) => self.sites.find(symbols, spot, *function),
+                (Some(Err(error)), _) => Err(error.to_string()),
+                (None, _) => Err("the kernel's symbols were not read".to_owned()),
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(reason) => {
+                    let name = function.instruction(spot);
+                    self.push(row, name, PointState::Absent(reason));
+                    continue;
+                }
+            };
+            let mut all = true;
+            for Found { target, offset } in found {
+                let state = self.state(|this| this.kprobe(row.program, &target, offset));
+                all &= state == PointState::Attached;
+                self.push(row, format!("kprobe:{target}+{offset:#x}"), state);
+            }
+            if all {
+                self.exact.push((spot, *function));
+            }
+            if all && spot.is_for_calibration() {
+                return;
+            }
+        }
+    }
+
+    /// Whether every function that is there and turns BH off is probed where it does.
+    fn is_exact(&self) -> bool {
+        let has = |spot, function: &Function| {
+            self.exact
+                .iter()
+                .any(|(other, probed)| *other == spot && probed.names == function.names)
+        };
+        let is_loaded = |function: &Function| match (&self.symbols, function.module) {
+            (Some(Ok(symbols)), Some(module)) => symbols.has_module(module),
+            _ => true,
+        };
+        let mut functions = BH_FUNCTIONS.iter().filter(|function| is_loaded(function));
+        functions.all(|function| has(Spot::BhOff, function) && has(Spot::BhOn, function))
     }
 
     /// Why addresses are not known, if they are not.
@@ -305,10 +532,13 @@ impl Attacher {
         since: &str,
         fields: &[super::table::Field],
     ) -> PointState {
-        if !tracefs::has_event(&self.tracefs, group, name) {
+        if !tracefs::has_event(self.tracefs, group, name) {
             return PointState::Absent(no_tracepoint(since));
         }
-        if let Err(reason) = tracefs::check_fields(&self.tracefs, group, name, fields) {
+        if program == "lock_file" && lock_file::layout(self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
+        }
+        if let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields) {
             return PointState::Failed(reason);
         }
         self.state(|this| {
@@ -321,7 +551,8 @@ impl Attacher {
     }
 
     fn raw_event(&mut self, program: &str, name: &str, since: &str) -> PointState {
-        let mut missing = false;
+        let mut missing =
+            self.ebpf.is_none() && !tracefs::has_event_of_any_group(self.tracefs, name);
         let state = self.state(|this| {
             let program: &mut RawTracePoint = this.program(program)?;
             program.load()?;
@@ -339,12 +570,17 @@ impl Attacher {
         }
     }
 
-    fn kprobe(&mut self, program: &str, target: &str) -> Result<(), ProgramError> {
+    fn kprobe(&mut self, program: &str, target: &str, offset: u64) -> Result<(), ProgramError> {
         let program: &mut KProbe = self.program(program)?;
         load_once(program.fd().is_ok(), || program.load())?;
-        let id = program.attach(target, 0)?;
+        let id = program.attach(target, offset)?;
         let link = program.take_link(id)?;
-        self.keep(target, Link::new(link))
+        let name = if offset == 0 {
+            target.to_owned()
+        } else {
+            format!("{target}+{offset:#x}")
+        };
+        self.keep(&name, Link::new(link))
     }
 
     fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {
@@ -358,12 +594,16 @@ impl Attacher {
         &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
     {
         self.ebpf
-            .program_mut(name)
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut(name))
             .ok_or(ProgramError::NotLoaded)?
             .try_into()
     }
 
     fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        if self.ebpf.is_none() {
+            return PointState::Attached;
+        }
         match attach(self) {
             Ok(()) => PointState::Attached,
             Err(error) => PointState::Failed(chain(&error)),
@@ -377,6 +617,10 @@ fn load_once(
     load: impl FnOnce() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     if loaded { Ok(()) } else { load() }
+}
+
+fn cannot_follow(name: &str, reason: &str) -> String {
+    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
 }
 
 fn no_tracepoint(since: &str) -> String {

@@ -1,19 +1,32 @@
 //! The attach points, how they are attached, and the records out of the ring.
 
 mod attach;
+mod btf;
+pub mod file;
+mod identity;
+mod live;
+mod lock_file;
 mod misses;
 mod own;
 mod recording;
 mod ring;
+mod sample;
 mod session;
+#[doc(hidden)]
+pub mod sites;
+pub mod survey;
 mod symbols;
 mod table;
 mod text;
 mod tier;
 mod tracefs;
 
-pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
+pub use live::Batch;
+pub use recording::{
+    Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
+};
 pub use session::{Options, ProbeError, Session};
-pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
-pub use text::TextError;
+pub use survey::Survey;
+pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
+pub use text::{Document, TextError};
 pub use tier::Unavailable;

@@ -9,7 +9,7 @@ use std::{
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use ipt_trace_common::{Record, SOFTIRQ_VECTORS, Site, SoftirqDelays};
+use ipt_trace_common::{Record, SOFTIRQ_KINDS, SOFTIRQ_VECTORS, Site, SoftirqDelays};
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -19,11 +19,17 @@ use tokio::{
 
 use super::{
     attach::{self, Attached},
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    identity::Namespaces,
+    live::{Live, Stream},
+    lock_file::{self, LockFile},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    sample,
+    session::Options,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
 };
+use crate::kernel::clock::monotonic_ns;
 
 /// How often the ring is looked into: the probes wake nobody before it is half full.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -44,8 +50,10 @@ pub struct Task {
     pub choice: Choice,
     /// Whether a lower tier will do.
     pub may_fall_back: bool,
-    /// Whether the probes' own diagnostics are wanted.
-    pub log: bool,
+    /// How to run the probes.
+    pub options: Options,
+    /// Where records go as they come; without it they are kept for the recording.
+    pub live: Option<Live>,
 }
 
 /// The thread's whole life. `None` if it could not start, which it has then said.
@@ -55,7 +63,14 @@ pub fn run(
     stop: oneshot::Receiver<()>,
 ) -> Option<Recording> {
     let begin = Instant::now();
-    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, task.log) {
+    let load = attach::Load {
+        // aya-log counts levels from 1, error, to 5, trace.
+        log_level: if task.options.log { 4 } else { 0 },
+        ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
+        announce: task.live.is_some(),
+        follow: task.options.follow,
+    };
+    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -73,7 +88,7 @@ pub fn run(
         let _ = stop.blocking_recv();
         return Some(recording);
     };
-    let mut reader = match Reader::new(&mut attached, task.log) {
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
         Ok(reader) => reader,
         Err(reason) => {
             let _ = started.send(Err(Unavailable {
@@ -83,6 +98,7 @@ pub fn run(
             return None;
         }
     };
+    reader.records.extend(sample::take(&mut attached.ebpf));
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
         choice: choice.clone(),
@@ -90,10 +106,22 @@ pub fn run(
         attach_time: begin.elapsed(),
     }));
     let missed_before = attached.missed();
-    reader.read_until(stop);
+    let mut live = task.live.map(|live| Stream::new(live, missed_before));
+    reader.read_until(stop, |reader| {
+        if let Some(live) = &mut live {
+            live.pass_on(reader, &mut attached);
+        }
+    });
     let missed = attached.missed();
     attached.detach();
-    reader.drain();
+    while reader.drain() {
+        if let Some(live) = &mut live {
+            live.pass_on(&mut reader, &mut attached);
+        }
+    }
+    if let Some(live) = live {
+        live.finish(&mut reader, &mut attached);
+    }
     let (records, undecoded) = (reader.records, reader.undecoded);
     Some(Recording {
         tier: choice.tier,
@@ -115,12 +143,10 @@ pub fn run(
 fn attach_best(
     mut choice: Choice,
     may_fall_back: bool,
-    log: bool,
+    load: attach::Load,
 ) -> Result<(Choice, Option<Attached>), Unavailable> {
-    // aya-log counts levels from 1, error, to 5, trace.
-    let log_level = if log { 4 } else { 0 };
     loop {
-        let reason = match attach::attach(choice.tier, log_level) {
+        let reason = match attach::attach(choice.tier, load) {
             Ok(attached) => match attached.kprobes_refused() {
                 None => return Ok((choice, Some(attached))),
                 Some(reason) => format!("the kernel refuses kprobes: {reason}"),
@@ -179,6 +205,13 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
                     row.gives,
                 )
             })),
+            Place::Instruction { spot, functions } => {
+                points.extend(
+                    functions
+                        .iter()
+                        .map(|function| point(function.instruction(spot), row.gives)),
+                );
+            }
             Place::Event { group, name, .. } => {
                 points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
             }
@@ -190,13 +223,21 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
     points
 }
 
+/// How many records are read before somebody may look at them: 400 KB.
+const AT_ONCE: usize = 8192;
+
 /// Takes records out of the ring, and the probes' diagnostics out of theirs.
-struct Reader {
+pub struct Reader {
     ring: RingBuf<MapData>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
-    records: Vec<Record>,
+    /// What was read and nobody has taken.
+    pub records: Vec<Record>,
     /// What was in the ring and is not a record.
-    undecoded: u64,
+    pub undecoded: u64,
+    namespaces: Namespaces,
+    lock_file: LockFile,
+    /// When the ring was last found to hold nothing but what has been read by now.
+    pub read_ns: u64,
 }
 
 impl Reader {
@@ -215,19 +256,39 @@ impl Reader {
         } else {
             None
         };
+        let namespaces = Namespaces::look();
+        let lock_file = LockFile::watch(&mut attached.ebpf);
+        // Its pid is one of this pid namespace, and records have those of the initial one.
+        let held = if namespaces.are_visible {
+            lock_file::held()
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             ring,
             logger,
-            records: Vec::new(),
+            records: held,
             undecoded: 0,
+            namespaces,
+            lock_file,
+            read_ns: 0,
         })
     }
 
-    /// Reads whatever is there.
-    fn drain(&mut self) {
-        while let Some(item) = self.ring.next() {
+    /// Reads what is there; at most so much that it says that there may be more.
+    fn drain(&mut self) -> bool {
+        self.lock_file.look();
+        let began_ns = monotonic_ns();
+        let mut more = false;
+        for _ in 0..AT_ONCE {
+            let item = self.ring.next();
+            more = item.is_some();
+            let Some(item) = item else { break };
             match Record::decode(&item) {
-                Ok(record) => self.records.push(record),
+                Ok(record) => {
+                    self.records.push(record);
+                    self.records.extend(self.namespaces.of_caller(&record));
+                }
                 Err(error) => {
                     log::warn!("the ring held {error}");
                     self.undecoded += 1;
@@ -237,10 +298,15 @@ impl Reader {
         if let Some(logger) = &mut self.logger {
             logger.flush();
         }
+        if !more {
+            self.read_ns = began_ns;
+        }
+        more
     }
 
-    /// Reads as records come, until told to stop.
-    fn read_until(&mut self, mut stop: oneshot::Receiver<()>) {
+    /// Reads as records come, until told to stop. After each look into the ring, `each` may take
+    /// what was found.
+    fn read_until(&mut self, mut stop: oneshot::Receiver<()>, mut each: impl FnMut(&mut Self)) {
         let runtime = match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -254,14 +320,18 @@ impl Reader {
             }
         };
         runtime.block_on(async {
-            if let Err(error) = self.read_as_it_comes(&mut stop).await {
+            if let Err(error) = self.read_as_it_comes(&mut stop, &mut each).await {
                 log::warn!("the ring is only read at the end: {error}");
                 let _ = stop.await;
             }
         });
     }
 
-    async fn read_as_it_comes(&mut self, stop: &mut oneshot::Receiver<()>) -> std::io::Result<()> {
+    async fn read_as_it_comes(
+        &mut self,
+        stop: &mut oneshot::Receiver<()>,
+        each: &mut impl FnMut(&mut Self),
+    ) -> std::io::Result<()> {
         let ring = readable(&self.ring)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
         let mut interval = tokio::time::interval(INTERVAL);
@@ -278,7 +348,13 @@ impl Reader {
                 } => if let Some(mut guard) = guard? { guard.clear_ready() },
                 _ = &mut *stop => return Ok(()),
             }
-            self.drain();
+            loop {
+                let more = self.drain();
+                each(self);
+                if !more {
+                    break;
+                }
+            }
         }
     }
 }
@@ -313,13 +389,22 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
         return Vec::new();
     };
     let mut cells = Vec::new();
-    for vector in (0..).take(SOFTIRQ_VECTORS) {
-        let Ok(values) = map.get(&vector, 0) else {
+    for (index, place) in (0..).zip(0..SOFTIRQ_KINDS * SOFTIRQ_VECTORS) {
+        let Ok(values) = map.get(&index, 0) else {
+            continue;
+        };
+        let kind = if place < SOFTIRQ_VECTORS {
+            SoftirqKind::During
+        } else {
+            SoftirqKind::Before
+        };
+        let Ok(vector) = u32::try_from(place % SOFTIRQ_VECTORS) else {
             continue;
         };
         for (cpu, Delays(delays)) in (0..).zip(values.iter()) {
             if delays.count > 0 {
                 cells.push(SoftirqCell {
+                    kind,
                     cpu,
                     vector,
                     count: delays.count,
@@ -333,7 +418,8 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
     cells
 }
 
-fn lost(attached: &Attached) -> u64 {
+/// How many records did not fit into the ring so far.
+pub fn lost(attached: &Attached) -> u64 {
     per_cpu::<u64>(attached, "LOST_RECORDS")
         .and_then(|map| map.get(&0, 0).ok())
         .map_or(0, |values| values.iter().sum())
@@ -343,8 +429,12 @@ fn lost(attached: &Attached) -> u64 {
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
     let addresses: BTreeSet<u64> = records
         .iter()
-        .filter(|record| record.a != 0 && holds_address(record.site))
-        .map(|record| record.a)
+        .filter(|record| holds_address(record.site))
+        .flat_map(|record| {
+            let caller = record.site == Site::IpiCaller as u16;
+            [record.a, if caller { record.b } else { 0 }]
+        })
+        .filter(|address| *address != 0)
         .collect();
     if addresses.is_empty() {
         return BTreeMap::new();
@@ -366,14 +456,21 @@ fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String
 }
 
 /// Whether a record's first word is the address of code or of a lock.
-fn holds_address(site: u16) -> bool {
+pub fn holds_address(site: u16) -> bool {
     matches!(
         Site::from_number(site),
         Some(
             Site::BhEnable
+                | Site::BhOff
+                | Site::BhOn
+                | Site::BhBack
+                | Site::CleanupEnter
                 | Site::IpiSyncEnter
                 | Site::IpiSendCpu
                 | Site::IpiSendMask
+                | Site::IpiSingleEnter
+                | Site::IpiCaller
+                | Site::IpiQueued
                 | Site::ContentionBegin
         )
     )

@@ -10,10 +10,14 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    live::{Batch, Live},
     recording::{Point, Recording, Request, Tier},
     ring::{self, Started, Task},
     tier::{self, Choice, Obstacles, Unavailable},
 };
+
+/// Size of the ring of a stream in bytes: what a busy machine records in a second or so.
+const LIVE_RING_BYTES: u32 = 4 << 20;
 
 /// Why no session was started.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +38,8 @@ pub enum ProbeError {
 pub struct Options {
     /// Pass the probes' own diagnostics on to the `log` crate. Off, they cost nothing.
     pub log: bool,
+    /// Mark what the processes do that this one starts, and those that they start.
+    pub follow: bool,
 }
 
 /// Attached probes.
@@ -52,7 +58,7 @@ pub struct Session {
 }
 
 struct Running {
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     thread: JoinHandle<Option<Recording>>,
 }
 
@@ -60,6 +66,25 @@ impl Session {
     /// Loads and attaches the probes of the best tier that the request allows. A probe that does
     /// not attach is no error: its [`Point`] says so.
     pub fn start(request: Request, options: Options) -> Result<Self, ProbeError> {
+        Self::launch(request, options, None)
+    }
+
+    /// The same, but what is recorded is handed to `sink` as it comes, on a thread of its own, and
+    /// the recording that [`finish`](Self::finish) gives has no records. The last batch comes while
+    /// the probes are detached. Without probes no batch comes at all.
+    pub fn stream(
+        request: Request,
+        options: Options,
+        sink: impl FnMut(Batch) + Send + 'static,
+    ) -> Result<Self, ProbeError> {
+        let live = Live {
+            sink: Box::new(sink),
+            ring_bytes: LIVE_RING_BYTES,
+        };
+        Self::launch(request, options, Some(live))
+    }
+
+    fn launch(request: Request, options: Options, live: Option<Live>) -> Result<Self, ProbeError> {
         if request == Request::None {
             let choice = tier::choose(request, &Obstacles::default())?;
             return Ok(Self::without_probes(choice));
@@ -71,7 +96,8 @@ impl Session {
         let task = Task {
             choice,
             may_fall_back: request == Request::Auto,
-            log: options.log,
+            options,
+            live,
         };
         let (stop, stopped) = oneshot::channel();
         let (sender, started) = mpsc::channel();
@@ -87,7 +113,10 @@ impl Session {
             choice,
             points,
             attach_time,
-            running: Some(Running { stop, thread }),
+            running: Some(Running {
+                stop: Some(stop),
+                thread,
+            }),
         })
     }
 
@@ -120,13 +149,24 @@ impl Session {
         self.attach_time
     }
 
+    /// Tells the probes to detach, without waiting for it: a stream ends when they have.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self
+            .running
+            .as_mut()
+            .and_then(|running| running.stop.take())
+        {
+            // The thread may be gone already.
+            let _ = stop.send(());
+        }
+    }
+
     /// Detaches the probes and hands out what they recorded, to the last record.
-    pub fn finish(self) -> Recording {
-        let Some(Running { stop, thread }) = self.running else {
+    pub fn finish(mut self) -> Recording {
+        self.stop();
+        let Some(Running { thread, .. }) = self.running else {
             return ring::nothing(self.choice, self.points);
         };
-        // The thread may be gone already; joining tells.
-        let _ = stop.send(());
         if let Ok(Some(recording)) = thread.join() {
             return recording;
         }

@@ -45,6 +45,7 @@ pub struct Symbol<'a> {
 pub struct Symbols {
     text: String,
     hidden: bool,
+    preempt_count: Option<u64>,
     entries: Vec<Entry>,
 }
 
@@ -71,6 +72,7 @@ impl Symbols {
     fn parse(text: String) -> Result<Self, SymbolError> {
         let mut entries = Vec::with_capacity(text.len() / 40);
         let mut any_address = false;
+        let mut preempt_count = None;
         for (n, line) in text.split_inclusive('\n').enumerate() {
             let unexpected = || SymbolError::Line {
                 line: n + 1,
@@ -85,6 +87,7 @@ impl Symbols {
             let address = u64::from_str_radix(address, 16).map_err(|_| unexpected())?;
             any_address |= address != 0;
             let is_function = matches!(kind, "t" | "T" | "w" | "W");
+            preempt_count = preempt_count.or(preempt_count_at(name, address));
             // Low addresses are offsets into per-CPU memory, or hidden and all zero.
             if address >> 63 == 0 && !(is_function && address == 0) {
                 continue;
@@ -108,6 +111,7 @@ impl Symbols {
         Ok(Self {
             text,
             hidden: !any_address,
+            preempt_count: preempt_count.filter(|_| any_address),
             entries,
         })
     }
@@ -162,6 +166,29 @@ impl Symbols {
         self.functions().any(|symbol| symbol.module == Some(module))
     }
 
+    /// Where the per-CPU preempt count is, in the per-CPU memory's own addresses.
+    pub const fn preempt_count(&self) -> Option<u64> {
+        self.preempt_count
+    }
+
+    /// Whether a function begins at an address.
+    pub fn is_function(&self, address: u64) -> bool {
+        let after = self.rank(address);
+        let here = self.entries[..after].iter().rev();
+        here.take_while(|entry| entry.address == address)
+            .any(|entry| entry.is_function)
+    }
+
+    /// The parts of a function that the compiler put where they are out of the way.
+    pub fn cold_parts(&self, main: &Symbol<'_>) -> Vec<Symbol<'_>> {
+        let is_cold = |symbol: &Symbol<'_>| {
+            let rest = symbol.name.strip_prefix(main.name);
+            symbol.module == main.module
+                && rest.is_some_and(|rest| rest == ".cold" || rest.starts_with(".cold."))
+        };
+        self.functions().filter(is_cold).collect()
+    }
+
     /// How many symbols lie at or below an address.
     fn rank(&self, address: u64) -> usize {
         self.entries
@@ -187,6 +214,16 @@ impl Symbols {
             0 => symbol.name.to_owned(),
             offset => format!("{}+{offset:#x}", symbol.name),
         })
+    }
+}
+
+/// The preempt count's address, if a symbol tells it: from 6.2 to 6.14 it is the second field of
+/// `struct pcpu_hot`, after a pointer.
+fn preempt_count_at(name: &str, address: u64) -> Option<u64> {
+    match name {
+        "__preempt_count" => Some(address),
+        "pcpu_hot" => address.checked_add(8),
+        _ => None,
     }
 }
 

@@ -23,6 +23,51 @@ impl End {
     }
 }
 
+/// What an instruction does in the function that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// It follows the one that turns bottom halves off.
+    BhOff,
+    /// It calls `__local_bh_enable_ip`.
+    BhOn,
+    /// It follows that call.
+    BhBack,
+    /// It is passed on each turn of the swap's wait for a CPU.
+    DrainWait,
+    /// It comes before the loop in which a table's rules let go of their matches and targets.
+    CleanupEnter,
+    /// For calibration: it comes a few before a call.
+    CalibrateOff,
+    /// For calibration: that call.
+    CalibrateOn,
+    /// For calibration: it follows the call.
+    CalibrateBack,
+}
+
+impl Spot {
+    /// Whether it is where the cost of probes is measured, and nothing else.
+    pub const fn is_for_calibration(self) -> bool {
+        matches!(
+            self,
+            Self::CalibrateOff | Self::CalibrateOn | Self::CalibrateBack
+        )
+    }
+
+    /// What stands for the offset where the instruction was not found.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BhOff => "bh_off",
+            Self::BhOn => "bh_on",
+            Self::BhBack => "bh_back",
+            Self::DrainWait => "wait",
+            Self::CleanupEnter => "cleanup",
+            Self::CalibrateOff => "calibrate_off",
+            Self::CalibrateOn => "calibrate_on",
+            Self::CalibrateBack => "calibrate_back",
+        }
+    }
+}
+
 /// A kernel function by the names that it has had.
 #[derive(Clone, Copy, Debug)]
 pub struct Function {
@@ -30,6 +75,19 @@ pub struct Function {
     pub module: Option<&'static str>,
     /// Its names; the first one that the running kernel has is the one to probe.
     pub names: &'static [&'static str],
+}
+
+impl Function {
+    /// How an instruction of it is called where it is not known which.
+    pub fn instruction(self, spot: Spot) -> String {
+        let module = self.module.map(|module| format!("{module}:"));
+        let name = self.names.last().unwrap_or(&"");
+        format!(
+            "kprobe:{}{name}+{}",
+            module.unwrap_or_default(),
+            spot.name()
+        )
+    }
 }
 
 /// A field that a program reads from a tracepoint's event, as its format file describes it.
@@ -50,6 +108,13 @@ pub enum Place {
     Function {
         /// Which end.
         end: End,
+        /// The functions; a family whose module is not loaded is left out.
+        functions: &'static [Function],
+    },
+    /// Single instructions of these functions, found in the running kernel's text.
+    Instruction {
+        /// Which ones.
+        spot: Spot,
         /// The functions; a family whose module is not loaded is left out.
         functions: &'static [Function],
     },
@@ -90,7 +155,7 @@ impl AttachPoint {
     /// The lowest tier that includes it.
     pub const fn tier(&self) -> Tier {
         match self.place {
-            Place::Function { .. } => Tier::Kprobe,
+            Place::Function { .. } | Place::Instruction { .. } => Tier::Kprobe,
             Place::Event { .. } | Place::RawEvent { .. } => Tier::Tracepoint,
         }
     }
@@ -107,9 +172,53 @@ impl AttachPoint {
     }
 }
 
+/// Every row there is.
+pub fn rows() -> impl Iterator<Item = &'static AttachPoint> {
+    ATTACH_POINTS.iter().chain(FOLLOW_POINTS)
+}
+
+/// Programs on functions that stand in for one on an event, where kernels do not have the event.
+const STAND_INS: [(&str, &str); 5] = [
+    ("ipi_single", "ipi_send_cpu"),
+    ("ipi_many", "ipi_send_cpumask"),
+    ("ipi_single", "ipi_queue"),
+    ("mutex_wait_enter", "contention_begin"),
+    ("mutex_wait_exit", "contention_end"),
+];
+
+impl AttachPoint {
+    /// Whether another row gives the same on this kernel, so that nothing is lacking without this
+    /// one. `has_event` tells whether the kernel has an event of a group.
+    pub fn is_stood_in_for(&self, tier: Tier, has_event: impl Fn(&str, &str) -> bool) -> bool {
+        match self.place {
+            Place::Function { .. } => {
+                let original = STAND_INS
+                    .iter()
+                    .find(|(program, _)| *program == self.program);
+                let row = original.and_then(|(_, event)| of_program(event));
+                row.is_some_and(|row| match row.place {
+                    Place::Event { group, name, .. } => has_event(group, name),
+                    _ => false,
+                })
+            }
+            Place::Event { group, name, .. } => {
+                tier == Tier::Kprobe
+                    && STAND_INS.iter().any(|(_, event)| *event == self.program)
+                    && !has_event(group, name)
+            }
+            Place::Instruction { .. } | Place::RawEvent { .. } => false,
+        }
+    }
+}
+
 /// The row of this program.
 pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
-    ATTACH_POINTS.iter().find(|point| point.program == program)
+    rows().find(|point| point.program == program)
+}
+
+/// The row that gives this: no two give the same.
+pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
+    rows().find(|point| point.gives == gives)
 }
 
 const fn x_tables(names: &'static [&'static str]) -> Function {
@@ -169,30 +278,56 @@ const FREE: &[Function] = &[x_tables(&["xt_free_table_info"])];
 /// The swap. From 6.12 on `xt_replace_table` wraps `do_replace_table` and writes the audit record.
 pub(super) const SWAP: Function = x_tables(&["do_replace_table", "xt_replace_table"]);
 
-/// Functions in which BH comes back on: the swap, and the counters, which 5.10 to 7.2 as Debian
-/// builds them have inlined into the sockopt's handler.
+/// Functions that turn BH off and on: the swap, and the adding of counters, which 5.10 to 7.2 as
+/// Debian builds them have inlined into the sockopt's handler.
 pub(super) const BH_FUNCTIONS: &[Function] = &[
     SWAP,
     Function {
         module: Some("ip_tables"),
-        names: &["do_ipt_set_ctl"],
+        names: &["do_add_counters", "do_ipt_set_ctl"],
     },
     Function {
         module: Some("ip6_tables"),
-        names: &["do_ip6t_set_ctl"],
+        names: &["do_add_counters", "do_ip6t_set_ctl"],
     },
+];
+
+/// What lets go of the old table's rules; from 6.12 on it is inlined.
+const CLEANUP: &[Function] = &[
     Function {
         module: Some("ip_tables"),
-        names: &["do_add_counters"],
+        names: &["__do_replace", "do_replace", "do_ipt_set_ctl"],
     },
     Function {
         module: Some("ip6_tables"),
-        names: &["do_add_counters"],
+        names: &["__do_replace", "do_replace", "do_ip6t_set_ctl"],
+    },
+];
+
+/// Where the cost of probes is measured: it refuses a `GET_INFO` of the wrong length at once.
+pub(super) const CALIBRATION: &[Function] = &[
+    Function {
+        module: Some("ip_tables"),
+        names: &["do_ipt_get_ctl"],
+    },
+    Function {
+        module: Some("ip6_tables"),
+        names: &["do_ip6t_get_ctl"],
     },
 ];
 
 const BH_ENABLE: &[Function] = &[kernel(&["__local_bh_enable_ip"])];
 const IPI_SYNC: &[Function] = &[kernel(&["smp_call_function_many_cond"])];
+const IPI_SINGLE_SYNC: &[Function] = &[kernel(&["smp_call_function_single"])];
+const MUTEX_WAIT: &[Function] = &[kernel(&["__mutex_lock_slowpath"])];
+
+/// What sends an IPI to one CPU on x86 before the tracepoints came. (Where another hypervisor's
+/// functions stand in for these, as in a Xen PV guest, nothing is seen.)
+const IPI_ONE: &[Function] = &[
+    kernel(&["native_send_call_func_single_ipi"]),
+    kernel(&["native_smp_send_reschedule"]),
+];
+const IPI_MANY: &[Function] = &[kernel(&["native_send_call_func_ipi"])];
 
 const fn entry(
     program: &'static str,
@@ -223,6 +358,21 @@ const fn exit(
             end: End::Return,
             functions,
         },
+        gives,
+        lacks,
+    }
+}
+
+const fn instruction(
+    program: &'static str,
+    spot: Spot,
+    functions: &'static [Function],
+    gives: &'static str,
+    lacks: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Instruction { spot, functions },
         gives,
         lacks,
     }
@@ -357,6 +507,62 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "the end of freeing the old table",
         "the phases inside a call",
     ),
+    instruction(
+        "bh_off",
+        Spot::BhOff,
+        BH_FUNCTIONS,
+        "where BH went off",
+        "the exact beginning of a window with BH off",
+    ),
+    instruction(
+        "bh_on",
+        Spot::BhOn,
+        BH_FUNCTIONS,
+        "where BH comes back on",
+        "the exact end of a window with BH off",
+    ),
+    instruction(
+        "bh_back",
+        Spot::BhBack,
+        BH_FUNCTIONS,
+        "where softirqs that had piled up have run",
+        "the backlog of softirqs apart from the drain",
+    ),
+    instruction(
+        "drain_wait",
+        Spot::DrainWait,
+        &[SWAP],
+        "the CPUs that the swap waits for",
+        "which CPUs the swap waited for",
+    ),
+    instruction(
+        "cleanup_enter",
+        Spot::CleanupEnter,
+        CLEANUP,
+        "the end of summing up the old counters",
+        "the old counters apart from the old rules' cleanup",
+    ),
+    instruction(
+        "calibrate_off",
+        Spot::CalibrateOff,
+        CALIBRATION,
+        "what a probe costs: its beginning",
+        "the probes' own cost in short windows",
+    ),
+    instruction(
+        "calibrate_on",
+        Spot::CalibrateOn,
+        CALIBRATION,
+        "what a probe costs: its end",
+        "the probes' own cost in short windows",
+    ),
+    instruction(
+        "calibrate_back",
+        Spot::CalibrateBack,
+        CALIBRATION,
+        "what a probe costs: after a call",
+        "the probes' own cost in short windows",
+    ),
     entry(
         "bh_enable",
         BH_ENABLE,
@@ -375,11 +581,51 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "the end of each wait for other CPUs to answer an IPI",
         "the time that other CPUs were waited for",
     ),
+    entry(
+        "ipi_single_enter",
+        IPI_SINGLE_SYNC,
+        "the start of each wait for one CPU to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    exit(
+        "ipi_single_exit",
+        IPI_SINGLE_SYNC,
+        "the end of each wait for one CPU to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    entry(
+        "ipi_single",
+        IPI_ONE,
+        "the IPIs sent to one CPU, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "ipi_many",
+        IPI_MANY,
+        "the IPIs sent to several CPUs, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "mutex_wait_enter",
+        MUTEX_WAIT,
+        "the start of each wait for a mutex, where there is no tracepoint for it",
+        "the exact wait for the mutex",
+    ),
+    exit(
+        "mutex_wait_exit",
+        MUTEX_WAIT,
+        "the end of each wait for a mutex, where there is no tracepoint for it",
+        "the exact wait for the mutex",
+    ),
     event(
         "ipi_send_cpu",
         ("ipi", "ipi_send_cpu"),
         "6.4",
-        &[field("cpu", 8, 4), field("callback", 24, 8)],
+        &[
+            field("cpu", 8, 4),
+            field("callsite", 16, 8),
+            field("callback", 24, 8),
+        ],
         "the IPIs sent to one CPU",
         "the number of IPIs",
     ),
@@ -387,9 +633,21 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "ipi_send_cpumask",
         ("ipi", "ipi_send_cpumask"),
         "6.4",
-        &[field("cpumask", 8, 4), field("callback", 24, 8)],
+        &[
+            field("cpumask", 8, 4),
+            field("callsite", 16, 8),
+            field("callback", 24, 8),
+        ],
         "the IPIs sent to several CPUs",
         "the number of IPIs",
+    ),
+    event(
+        "ipi_queue",
+        ("csd", "csd_queue_cpu"),
+        "6.5",
+        &[field("cpu", 8, 4), field("func", 24, 8)],
+        "what the IPIs are for",
+        "what some IPIs were for",
     ),
     event(
         "contention_begin",
@@ -406,6 +664,15 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         &[field("lock_addr", 8, 8), field("ret", 16, 4)],
         "the end of each wait for a contended lock",
         "the exact wait for the mutex",
+    ),
+    // Its fields have moved; lock_file.rs knows the ways in which it is laid out.
+    event(
+        "lock_file",
+        ("filelock", "flock_lock_inode"),
+        "4.18",
+        &[],
+        "who asked for the lock file, got it and let it go",
+        "who held the lock file",
     ),
     raw(
         "softirq_raise",
@@ -439,22 +706,68 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
     ),
 ];
 
+/// What follows the processes that the program starts; not attached for anything else. Of the two
+/// rows for forks one fits, since the event's layout has changed.
+pub static FOLLOW_POINTS: &[AttachPoint] = &[
+    raw(
+        "follow_exit",
+        "sched_process_exit",
+        "2.6.31",
+        "when followed threads end",
+        "which processes are the command's",
+    ),
+    raw(
+        "follow_exec",
+        "sched_process_exec",
+        "3.4",
+        "when followed threads take over a process",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork",
+        ("sched", "sched_process_fork"),
+        "6.17",
+        &[field("child_pid", 20, 4)],
+        "the children of followed threads",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork_inline_comm",
+        ("sched", "sched_process_fork"),
+        "2.6.31",
+        &[field("child_pid", 44, 4)],
+        "the children of followed threads, on older kernels",
+        "which processes are the command's",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::ATTACH_POINTS;
+    use super::{ATTACH_POINTS, Tier, rows};
 
     #[test]
     fn each_program_has_one_row() {
-        let programs: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.program).collect();
-        assert_eq!(programs.len(), ATTACH_POINTS.len());
-        let gives: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.gives).collect();
+        let programs: BTreeSet<_> = rows().map(|point| point.program).collect();
+        assert_eq!(programs.len(), rows().count());
+        let gives: BTreeSet<_> = rows().map(|point| point.gives).collect();
         assert_eq!(
             gives.len(),
-            ATTACH_POINTS.len(),
+            rows().count(),
             "recordings tell rows apart by it"
         );
+    }
+
+    #[test]
+    fn either_the_event_or_what_stands_in_for_it_is_attached() {
+        for (function, event) in super::STAND_INS {
+            let rows = [function, event].map(|program| super::of_program(program).unwrap());
+            let left_out = |tier, has: bool| rows.map(|row| row.is_stood_in_for(tier, |_, _| has));
+            assert_eq!(left_out(Tier::Kprobe, true), [true, false]);
+            assert_eq!(left_out(Tier::Kprobe, false), [false, true]);
+            assert_eq!(left_out(Tier::Tracepoint, false), [false, false]);
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 pub mod bench;
 pub mod json;
+pub mod line;
+pub mod perfetto;
+pub mod probes;
 mod style;
 pub mod text;
 

@@ -13,6 +13,8 @@ pub struct Style {
     pub key: Ansi,
     /// What went wrong.
     pub bad: Ansi,
+    /// What came.
+    pub good: Ansi,
     /// What may be skipped.
     pub faint: Ansi,
 }
@@ -25,6 +27,7 @@ impl Style {
             heading: Ansi::new(),
             key: Ansi::new(),
             bad: Ansi::new(),
+            good: Ansi::new(),
             faint: Ansi::new(),
         }
     }
@@ -36,6 +39,7 @@ impl Style {
             heading: AnsiColor::Cyan.on_default().bold(),
             key: AnsiColor::Yellow.on_default().bold(),
             bad: AnsiColor::Red.on_default().bold(),
+            good: AnsiColor::Green.on_default(),
             faint: Ansi::new().dimmed(),
         }
     }

@@ -72,44 +72,57 @@ pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[start..]);
 }
 
-/// A port by number or service name.
-pub fn parse_port(word: &str) -> Result<u16, String> {
+/// A port by number, or by the name of a service of this protocol, 0 for any.
+pub fn parse_port(word: &str, protocol: u8) -> Result<u16, String> {
     match parse_number(word, 0, u64::from(u16::MAX)) {
         Ok(port) => Ok(u16::try_from(port).unwrap_or(u16::MAX)),
         Err(problem) if word.starts_with(|first: char| first.is_ascii_digit()) => Err(problem),
-        Err(_) => parse_service(word),
+        Err(_) => parse_service(word, protocol),
     }
 }
 
 /// A port by decimal number, whatever zeros it begins with, or service name: what iptables leaves
-/// to getaddrinfo.
+/// to getaddrinfo, for which no word is 0.
 pub fn parse_decimal_port(word: &str) -> Result<u16, String> {
-    match parse_decimal(word) {
+    let digits = word.trim_ascii_start();
+    let digits = digits.strip_prefix('+').unwrap_or(digits);
+    match if word.is_empty() {
+        Ok(0)
+    } else {
+        parse_decimal(digits)
+    } {
         Ok(port) => {
             u16::try_from(port).map_err(|_| format!("\"{word}\" is not between 0 and {}", u16::MAX))
         }
         Err(problem) if word.starts_with(|first: char| first.is_ascii_digit()) => Err(problem),
-        Err(_) => parse_service(word),
+        Err(_) => parse_service(word, 0),
     }
 }
 
-fn parse_service(word: &str) -> Result<u16, String> {
+/// The port of a service by one of these protocols, 0 for any.
+fn parse_service(word: &str, protocol: u8) -> Result<u16, String> {
     SERVICES
         .iter()
-        .find(|(name, _)| name == word)
-        .map(|(_, port)| *port)
-        .ok_or_else(|| format!("\"{word}\" is neither a port nor a service of /etc/services"))
+        .find(|(name, (_, by))| name == word && (protocol == 0 || protocol == *by))
+        .map(|(_, (port, _))| *port)
+        .ok_or_else(|| {
+            let by = protocol_name(protocol).filter(|_| protocol != 0);
+            let by = by.map_or(String::new(), |name| format!("{name} "));
+            format!("\"{word}\" is neither a port nor a {by}service of /etc/services")
+        })
 }
 
-/// `port`, `first:last`, `first:` or `:last`.
+/// `port`, `first:last`, `first:` or `:last`; it may end before it begins.
 pub fn parse_ports(
     word: &str,
-    parse_port: fn(&str) -> Result<u16, String>,
+    parse_port: impl Fn(&str) -> Result<u16, String>,
 ) -> Result<(u16, u16), String> {
-    let Some((first, last)) = word.split_once(':') else {
+    // Nearly every word is short and has no colon.
+    let Some(colon) = word.bytes().position(|byte| byte == b':') else {
         let port = parse_port(word)?;
         return Ok((port, port));
     };
+    let (first, last) = (&word[..colon], &word[colon + 1..]);
     let or = |word: &str, default| {
         if word.is_empty() {
             Ok(default)
@@ -117,11 +130,7 @@ pub fn parse_ports(
             parse_port(word)
         }
     };
-    let (first, last) = (or(first, 0)?, or(last, u16::MAX)?);
-    if first > last {
-        return Err(format!("\"{word}\" ends before it begins"));
-    }
-    Ok((first, last))
+    Ok((or(first, 0)?, or(last, u16::MAX)?))
 }
 
 /// The protocols that iptables knows by itself. The first name of a number is the one it prints.
@@ -186,10 +195,11 @@ pub fn protocol_name(number: u8) -> Option<&'static str> {
 static ETC_PROTOCOLS: LazyLock<Vec<(String, u8)>> =
     LazyLock::new(|| read_database("/etc/protocols", |number| number.parse().ok()));
 
-/// `/etc/services`: names with their ports; iptables asks for a name under any protocol.
-static SERVICES: LazyLock<Vec<(String, u16)>> = LazyLock::new(|| {
+/// `/etc/services`: names with their ports and protocols.
+static SERVICES: LazyLock<Vec<(String, (u16, u8))>> = LazyLock::new(|| {
     read_database("/etc/services", |number| {
-        number.split('/').next().and_then(|port| port.parse().ok())
+        let (port, protocol) = number.split_once('/')?;
+        Some((port.parse().ok()?, parse_protocol(protocol).ok()?))
     })
 });
 
@@ -237,21 +247,23 @@ mod tests {
     }
 
     #[test]
-    fn a_port_range_may_be_open_but_not_backwards() {
-        let parse_ports = |word| parse_ports(word, parse_port);
+    fn a_port_range_may_be_open() {
+        let parse_ports = |word| parse_ports(word, |word| parse_port(word, 6));
         assert_eq!(parse_ports("80"), Ok((80, 80)));
         assert_eq!(parse_ports("80:90"), Ok((80, 90)));
         assert_eq!(parse_ports(":90"), Ok((0, 90)));
         assert_eq!(parse_ports("80:"), Ok((80, 65535)));
-        assert!(parse_ports("90:80").is_err());
-        assert!(parse_port("65536").is_err());
+        assert_eq!(parse_ports("90:80"), Ok((90, 80)));
+        assert!(parse_port("65536", 6).is_err());
     }
 
     #[test]
     fn only_some_ports_are_in_c_notation() {
-        assert_eq!(parse_port("010"), Ok(8));
+        assert_eq!(parse_port("010", 6), Ok(8));
         assert_eq!(parse_decimal_port("010"), Ok(10));
-        assert_eq!(parse_port("0x10"), Ok(16));
+        assert_eq!(parse_port("0x10", 6), Ok(16));
+        assert_eq!(parse_decimal_port(""), Ok(0));
+        assert_eq!(parse_decimal_port(" +7"), Ok(7));
         assert!(parse_decimal_port("0x10").is_err());
         assert!(parse_decimal_port("65536").is_err());
     }

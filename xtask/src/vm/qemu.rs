@@ -15,12 +15,19 @@ use crate::{cleanup, ui, workspace};
 
 /// How many lines of its console are shown of a guest that came to a bad end.
 const CONSOLE_TAIL: usize = 80;
+/// How often a guest is started whose kernel falls over an instruction that is being patched.
+const ATTEMPTS: u32 = 4;
+/// What such a kernel says. Under emulation by several threads (seen with QEMU 7.2), a CPU can go on
+/// with the breakpoint that another one wrote for a moment and has long taken back.
+const STALE_BREAKPOINT: &str = "int3: 0000 [#1]";
 /// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// Its processors.
+    pub cpus: u32,
     /// Its memory.
     pub megabytes: u32,
     /// How long it may run, boot included.
@@ -50,6 +57,8 @@ pub struct Outcome {
 }
 
 /// Boots a guest, shows its command's output as it comes, and brings the files of its /out to `out`.
+///
+/// A guest that the emulator let down is started again, from nothing.
 pub fn boot(
     kernel: Kernel,
     image: &Image,
@@ -57,10 +66,33 @@ pub fn boot(
     machine: Machine,
     out: Option<&Path>,
 ) -> Result<Outcome> {
+    let mut attempt = 1;
+    loop {
+        let (outcome, let_down) = attempt_boot(kernel, image, guest, machine, out)?;
+        if !let_down || attempt == ATTEMPTS {
+            return Ok(outcome);
+        }
+        anstream::eprintln!(
+            "{warn}kernel {kernel} fell over an instruction that was being patched, for which the \
+             emulator is to blame (attempt {attempt} of {ATTEMPTS}): starting it again{warn:#}",
+            warn = ui::WARN
+        );
+        attempt += 1;
+    }
+}
+
+/// One start of a guest, and whether the emulator is to blame for its end.
+fn attempt_boot(
+    kernel: Kernel,
+    image: &Image,
+    guest: &Guest,
+    machine: Machine,
+    out: Option<&Path>,
+) -> Result<(Outcome, bool)> {
     let run = Run::new(kernel)?;
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
-    let mut qemu = Tracked::spawn(&mut run.command(image, machine)?)?;
+    let mut qemu = Tracked::spawn(&mut run.command(image, machine, guest.kernel_arguments)?)?;
     let output = qemu.child.stdout.take().map(process::stream);
     let in_time = qemu.wait_at_most(machine.limit)?.is_some();
     let output = output
@@ -82,11 +114,13 @@ pub fn boot(
         }
         end => report(kernel, end, machine, &console),
     }
-    Ok(Outcome {
+    let let_down = end == End::Died && console.contains(STALE_BREAKPOINT);
+    let outcome = Outcome {
         end,
         output,
         elapsed,
-    })
+    };
+    Ok((outcome, let_down))
 }
 
 fn report(kernel: Kernel, end: &End, machine: Machine, console: &str) {
@@ -154,11 +188,12 @@ impl Run {
         self.dir.join(name)
     }
 
-    fn command(&self, image: &Image, machine: Machine) -> Result<Command> {
+    fn command(&self, image: &Image, machine: Machine, arguments: &str) -> Result<Command> {
         let mut command = Command::new(Package::QEMU.require()?);
         command
             // Emulation alone: where KVM is offered and does not work, QEMU aborts or hangs instead of falling back.
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-smp", &machine.cpus.to_string()])
             .args(["-m", &machine.megabytes.to_string()])
             .args([
                 "-nodefaults",
@@ -171,7 +206,7 @@ impl Run {
             .arg(&image.vmlinuz)
             .arg("-initrd")
             .arg(self.path("initramfs"))
-            .args(["-append", KERNEL_ARGUMENTS])
+            .args(["-append", &format!("{KERNEL_ARGUMENTS} {arguments}")])
             .args([
                 "-serial",
                 &format!("file:{}", self.path("console").display()),

@@ -158,7 +158,10 @@ impl Account {
         self.replaces.push(Replaced {
             start_ns: ran.start_ns.saturating_sub(first_ns),
             wall_ns: ran.wall_ns(),
-            kernel_ns: replaces.iter().map(|replace| replace.wall_ns).reduce(|a, b| a + b),
+            kernel_ns: replaces
+                .iter()
+                .map(|replace| replace.wall_ns)
+                .reduce(|a, b| a + b),
             packets: ways.len() as u64,
             lost: ways.iter().filter(|way| way.arrived_ns.is_none()).count() as u64,
             p50_ns: delay.as_ref().map(|delay| delay.p50_ns),
@@ -174,7 +177,8 @@ impl Account {
         for way in worst.into_iter().take(WORST) {
             self.worst.extend(late(*way, number, ran, &doings));
         }
-        self.worst.sort_by_key(|late| std::cmp::Reverse(late.delay_ns));
+        self.worst
+            .sort_by_key(|late| std::cmp::Reverse(late.delay_ns));
         self.worst.truncate(WORST);
     }
 
@@ -219,7 +223,8 @@ const fn float(value: u64) -> f64 {
 
 impl Way {
     fn delay(&self) -> Option<u64> {
-        self.arrived_ns.map(|arrived| arrived.saturating_sub(self.sent_ns))
+        self.arrived_ns
+            .map(|arrived| arrived.saturating_sub(self.sent_ns))
     }
 }
 
@@ -275,7 +280,9 @@ fn ways(streamed: &Streamed) -> Vec<Way> {
 /// The run that was in progress while a packet was under way. One that was lost is taken to have
 /// been under way for as long as one that is just late.
 fn met(runs: &[Ran], way: Way, late_ns: u64) -> Option<usize> {
-    let end_ns = way.arrived_ns.unwrap_or(way.sent_ns.saturating_add(late_ns));
+    let end_ns = way
+        .arrived_ns
+        .unwrap_or(way.sent_ns.saturating_add(late_ns));
     runs.iter()
         .position(|ran| way.sent_ns <= ran.end_ns && ran.start_ns <= end_ns)
 }
@@ -284,7 +291,10 @@ fn met(runs: &[Ran], way: Way, late_ns: u64) -> Option<usize> {
 fn doings(ran: Ran, replaces: &[&Replace], trace: &Trace) -> Vec<Doing> {
     let mut doings = Vec::new();
     for step in replaces.iter().flat_map(|replace| &replace.phases) {
-        let inner = step.phases.iter().map(|phase| (format!("{}.{}", step.name, phase.name), phase));
+        let inner = step
+            .phases
+            .iter()
+            .map(|phase| (format!("{}.{}", step.name, phase.name), phase));
         let mut parts: Vec<_> = inner.collect();
         if parts.is_empty() {
             parts.push((step.name.clone(), step));
@@ -394,8 +404,14 @@ mod tests {
         assert_eq!((cell.rest.lost, cell.during.lost), (0, 0));
         assert_eq!(cell.during.delay.unwrap().max_ns, 10);
         assert_eq!(cell.rest.silence_ns, Some(100));
-        assert_eq!((cell.replaces[0].packets, cell.replaces[0].max_ns), (3, Some(10)));
-        assert_eq!((cell.state, cell.sender_lag_max_ns), (CellState::Partial, 7));
+        assert_eq!(
+            (cell.replaces[0].packets, cell.replaces[0].max_ns),
+            (3, Some(10))
+        );
+        assert_eq!(
+            (cell.state, cell.sender_lag_max_ns),
+            (CellState::Partial, 7)
+        );
     }
 
     #[test]
@@ -403,7 +419,14 @@ mod tests {
         let mut made = streamed();
         // The fourth arrives behind the sixth, the fifth never.
         made.arrived = vec![
-            (0, 10), (1, 110), (2, 210), (5, 510), (3, 520), (6, 610), (7, 710), (8, 810),
+            (0, 10),
+            (1, 110),
+            (2, 210),
+            (5, 510),
+            (3, 520),
+            (6, 610),
+            (7, 710),
+            (8, 810),
             (9, 910),
         ];
         let cell = account(&made).cell("x", 1);
@@ -412,7 +435,10 @@ mod tests {
         assert_eq!(cell.during.silence_ns, Some(300));
         assert_eq!(cell.replaces[0].silence_ns, Some(300));
         let worst = &cell.worst[0];
-        assert_eq!((worst.delay_ns, worst.sent_after_ns, worst.replace), (220, 0, 0));
+        assert_eq!(
+            (worst.delay_ns, worst.sent_after_ns, worst.replace),
+            (220, 0, 0)
+        );
         assert_eq!(worst.phase, None);
         assert_eq!((cell.rest.lost, cell.rest.late), (0, 0));
     }
@@ -431,7 +457,10 @@ mod tests {
             reordered: false,
         };
         let found = late(way, 2, ran(20, 500), &all).unwrap();
-        assert_eq!((found.phase.as_deref(), found.phase_ns), (Some("swap"), 200));
+        assert_eq!(
+            (found.phase.as_deref(), found.phase_ns),
+            (Some("swap"), 200)
+        );
         assert_eq!((found.sent_after_ns, found.replace), (30, 2));
     }
 

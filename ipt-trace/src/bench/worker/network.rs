@@ -197,14 +197,23 @@ pub fn steer(cpu: u32) -> Result<(), String> {
     let folder = format!("{FOLDER}/sys");
     fs::create_dir_all(&folder).map_err(|error| format!("{folder}: {error}"))?;
     let sysfs = Some("sysfs");
-    mount(sysfs, folder.as_str(), sysfs, MsFlags::empty(), None::<&str>)
-        .map_err(|error| format!("sysfs: {error}"))?;
+    mount(
+        sysfs,
+        folder.as_str(),
+        sysfs,
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .map_err(|error| format!("sysfs: {error}"))?;
     let path = format!("{folder}/class/net/{}/queues/rx-0/rps_cpus", IN.near);
     // Groups of 32 CPUs, the last first.
     let groups = vec![",00000000"; (cpu / 32) as usize].concat();
     let mask = format!("{:x}{groups}", 1_u32 << (cpu % 32));
     let done = fs::write(&path, mask).map_err(|error| {
-        format!("packets cannot be steered to a CPU: {}: {error}", Path::new(&path).display())
+        format!(
+            "packets cannot be steered to a CPU: {}: {error}",
+            Path::new(&path).display()
+        )
     });
     umount2(folder.as_str(), MntFlags::MNT_DETACH).map_err(|error| format!("sysfs: {error}"))?;
     done

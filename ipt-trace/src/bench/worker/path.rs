@@ -55,7 +55,9 @@ impl Joined {
         network::enter(&self.sender)?;
         let to = SocketAddr::new(OUT.address(self.family, 2), port);
         let socket = bind(any(self.family), 0)?;
-        socket.connect(to).map_err(|error| format!("{to}: {error}"))?;
+        socket
+            .connect(to)
+            .map_err(|error| format!("{to}: {error}"))?;
         Ok(socket)
     }
 

@@ -146,7 +146,10 @@ fn translate(translator: &str, text: &Path, script: &Path, job: &Job) -> Result<
     // transaction. It must be there to be deleted.
     let head = format!("add table {family} {table}\ndelete table {family} {table}\n");
     fs::write(script, head).map_err(told)?;
-    let out = fs::OpenOptions::new().append(true).open(script).map_err(told)?;
+    let out = fs::OpenOptions::new()
+        .append(true)
+        .open(script)
+        .map_err(told)?;
     let output = Command::new(translator)
         .arg("-f")
         .arg(text)

@@ -99,7 +99,10 @@ pub fn run(place: &Place, stream: Stream) -> Result<Streamed, String> {
 }
 
 fn joined(place: &Place) -> Result<&Joined, String> {
-    place.joined.as_ref().ok_or_else(|| "the place is not joined".to_owned())
+    place
+        .joined
+        .as_ref()
+        .ok_or_else(|| "the place is not joined".to_owned())
 }
 
 /// Runs the job at intervals; stops at the first that fails.
@@ -200,7 +203,11 @@ fn take(socket: &UdpSocket) -> Result<Option<(u32, u64, u64)>, String> {
         }
     }
     let [a, b, c, d, ..] = buffer;
-    Ok(Some((u32::from_ne_bytes([a, b, c, d]), stamp_ns, overflows)))
+    Ok(Some((
+        u32::from_ne_bytes([a, b, c, d]),
+        stamp_ns,
+        overflows,
+    )))
 }
 
 /// CLOCK_REALTIME less CLOCK_MONOTONIC, in nanoseconds: the closest of some looks.

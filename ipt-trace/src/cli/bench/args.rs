@@ -181,11 +181,11 @@ impl From<Family> for crate::kernel::Family {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration >= Duration::from_millis(1) && seconds <= 86_400.0 => {
-            Ok(duration)
-        }
+        Ok(duration) if duration >= Duration::from_millis(1) && seconds <= 86_400.0 => Ok(duration),
         _ => Err("from 0.001 to 86400 seconds are possible".to_owned()),
     }
 }

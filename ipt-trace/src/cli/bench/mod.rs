@@ -68,7 +68,9 @@ fn packets(command: args::Packets) -> Result<(), Failure> {
         (None, own) => vec![own.unwrap_or(10_000)],
     };
     let [size] = sizes[..] else {
-        return Err(Failure::input("--rules: packets are measured with one size at a time"));
+        return Err(Failure::input(
+            "--rules: packets are measured with one size at a time",
+        ));
     };
     let (against, left_out) = against(common, false);
     let config = PacketsConfig {
@@ -159,11 +161,8 @@ fn compare(command: &args::Compare) -> Result<(), Failure> {
     let (before, after) = (read(&command.before)?, read(&command.after)?);
     let name = |path: &Path| path.display().to_string();
     let (first, second) = (name(&command.before), name(&command.after));
-    let compared = crate::report::bench::compare(
-        (&first, &before),
-        (&second, &after),
-        command.fail_above,
-    );
+    let compared =
+        crate::report::bench::compare((&first, &before), (&second, &after), command.fail_above);
     let bytes = match command.format {
         Format::Text => render::text::comparison(&compared, &style(), command.all),
         Format::Json => render::json(&compared).map_err(|error| Failure::output(&error.into()))?,
@@ -174,7 +173,11 @@ fn compare(command: &args::Compare) -> Result<(), Failure> {
         0 => Ok(()),
         count => Err(Failure::kernel(format_args!(
             "{count} {} worse by more than {} %",
-            if count == 1 { "metric is" } else { "metrics are" },
+            if count == 1 {
+                "metric is"
+            } else {
+                "metrics are"
+            },
             command.fail_above.unwrap_or(0.0)
         ))),
     }

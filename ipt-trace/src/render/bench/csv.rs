@@ -10,7 +10,16 @@ use crate::report::bench::{Comparison, Document};
 pub fn document(document: &Document) -> io::Result<Vec<u8>> {
     let mut out = Writer::from_writer(Vec::new());
     out.write_record([
-        "part", "contender", "size", "rules", "state", "metric", "unit", "quality", "run", "value",
+        "part",
+        "contender",
+        "size",
+        "rules",
+        "state",
+        "metric",
+        "unit",
+        "quality",
+        "run",
+        "value",
     ])?;
     for cell in document.restore.iter().flat_map(|restore| &restore.cells) {
         let head = [
@@ -21,7 +30,11 @@ pub fn document(document: &Document) -> io::Result<Vec<u8>> {
             name(&cell.state),
         ];
         for metric in &cell.metrics {
-            let kind = [metric.name.clone(), name(&metric.unit), name(&metric.quality)];
+            let kind = [
+                metric.name.clone(),
+                name(&metric.unit),
+                name(&metric.quality),
+            ];
             for (run, value) in metric.values.iter().enumerate() {
                 let tail = [run.to_string(), value.to_string()];
                 out.write_record(head.iter().chain(&kind).chain(&tail))?;
@@ -68,8 +81,20 @@ pub fn document(document: &Document) -> io::Result<Vec<u8>> {
 pub fn comparison(compared: &Comparison) -> io::Result<Vec<u8>> {
     let mut out = Writer::from_writer(Vec::new());
     out.write_record([
-        "part", "contender", "size", "metric", "unit", "before", "after", "percent", "low", "high",
-        "p", "adjusted_p", "judgement", "fails",
+        "part",
+        "contender",
+        "size",
+        "metric",
+        "unit",
+        "before",
+        "after",
+        "percent",
+        "low",
+        "high",
+        "p",
+        "adjusted_p",
+        "judgement",
+        "fails",
     ])?;
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.3}"));
     for change in &compared.changes {
@@ -102,7 +127,8 @@ fn name(value: &impl serde::Serialize) -> String {
 }
 
 fn finish(out: Writer<Vec<u8>>) -> io::Result<Vec<u8>> {
-    out.into_inner().map_err(|error| io::Error::other(error.to_string()))
+    out.into_inner()
+        .map_err(|error| io::Error::other(error.to_string()))
 }
 
 #[cfg(test)]
@@ -119,7 +145,10 @@ mod tests {
         let values: usize = metrics.map(|metric| metric.values.len()).sum();
         assert_eq!(text.lines().count(), 1 + values);
         let second = text.lines().nth(1).unwrap();
-        assert_eq!(second, "restore,ipt-trace,100,100,complete,wall,ns,exact,0,2140000");
+        assert_eq!(
+            second,
+            "restore,ipt-trace,100,100,complete,wall,ns,exact,0,2140000"
+        );
     }
 
     #[test]

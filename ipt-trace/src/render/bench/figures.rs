@@ -113,10 +113,16 @@ pub(super) fn budget(answer: &BudgetAnswer) -> String {
     let bound = answer.quality == Some(Quality::AtMost);
     match (answer.rules, answer.basis) {
         (Some(rules), Basis::BeforeSmallest) if bound => {
-            format!("unknown: only a bound, which exceeds it at {} rules already", words::count(rules))
+            format!(
+                "unknown: only a bound, which exceeds it at {} rules already",
+                words::count(rules)
+            )
         }
         (Some(rules), basis) if bound => {
-            format!("not before {} rules, {basis}: only a bound", words::count(rules))
+            format!(
+                "not before {} rules, {basis}: only a bound",
+                words::count(rules)
+            )
         }
         (Some(rules), Basis::BeforeSmallest) => {
             format!("at {} rules or before", words::count(rules))
@@ -129,7 +135,10 @@ pub(super) fn budget(answer: &BudgetAnswer) -> String {
 
 /// A metric's name for people.
 pub(super) fn label(metric: &str) -> String {
-    let text = metric.replace('_', " ").replace('+', " + ").replace('.', ": ");
+    let text = metric
+        .replace('_', " ")
+        .replace('+', " + ")
+        .replace('.', ": ");
     match text.strip_prefix("bh ") {
         Some(rest) => format!("BH {rest}"),
         None => match text.strip_prefix("ipi ") {

@@ -55,6 +55,9 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("time", Align::Right)]);
         table.row(["a".to_owned(), "12 µs".to_owned()]);
         table.row(["longer".to_owned(), String::new()]);
-        assert_eq!(table.lines(), ["  name     time", "  a       12 µs", "  longer"]);
+        assert_eq!(
+            table.lines(),
+            ["  name     time", "  a       12 µs", "  longer"]
+        );
     }
 }

@@ -37,7 +37,9 @@ fn tail(page: &mut Page, document: &Document) {
     page.blank();
     page.heading("Method");
     let machine = &document.machine;
-    let cpus = machine.cpus_online.map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
+    let cpus = machine
+        .cpus_online
+        .map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
     page.prose(&format!(
         "Linux {} on {}{cpus}; {} {}; it took {}.",
         clean(&machine.kernel_release),
@@ -47,7 +49,11 @@ fn tail(page: &mut Page, document: &Document) {
         words::duration(document.took_ns)
     ));
     for contender in &document.contenders {
-        if let Some(version) = contender.version.as_ref().filter(|_| contender.name != "ipt-trace") {
+        if let Some(version) = contender
+            .version
+            .as_ref()
+            .filter(|_| contender.name != "ipt-trace")
+        {
             page.prose(&format!("{}: {}", clean(&contender.name), clean(version)));
         }
     }
@@ -55,10 +61,17 @@ fn tail(page: &mut Page, document: &Document) {
         page.prose(&clean(note));
     }
     for left in &document.left_out {
-        page.prose(&format!("{} was left out: {}.", clean(&left.name), clean(&left.reason)));
+        page.prose(&format!(
+            "{} was left out: {}.",
+            clean(&left.name),
+            clean(&left.reason)
+        ));
     }
     if document.interrupted {
-        let line = paint(page.style.bad, "  Interrupted: what was finished by then is above.");
+        let line = paint(
+            page.style.bad,
+            "  Interrupted: what was finished by then is above.",
+        );
         page.line(&line);
     }
 }

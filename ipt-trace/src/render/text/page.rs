@@ -16,7 +16,7 @@ const LABEL: usize = 13;
 const NUMBER: usize = LABEL + 11;
 
 /// A text in the making.
-pub(super) struct Page {
+pub struct Page {
     text: String,
     pub style: Style,
     marks: Vec<Quality>,
@@ -121,7 +121,7 @@ impl Page {
 }
 
 /// Text that stands out, if it may.
-pub(in crate::render) fn paint(ansi: Ansi, text: &str) -> String {
+pub fn paint(ansi: Ansi, text: &str) -> String {
     if ansi.is_plain() {
         text.to_owned()
     } else {
@@ -130,7 +130,7 @@ pub(in crate::render) fn paint(ansi: Ansi, text: &str) -> String {
 }
 
 /// Text from elsewhere, without what a terminal would act on.
-pub(in crate::render) fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
 }

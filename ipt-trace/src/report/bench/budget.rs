@@ -134,9 +134,7 @@ pub fn answer(
             (metric.unit == budget.unit).then_some((cell.rules, metric.median))
         })
         .collect();
-    let absent = own
-        .iter()
-        .any(|cell| cell.absent.contains(&budget.metric));
+    let absent = own.iter().any(|cell| cell.absent.contains(&budget.metric));
     let (rules, basis) = if measured.is_empty() && absent {
         (None, Basis::Absent)
     } else {
@@ -222,7 +220,10 @@ mod tests {
     fn budgets_are_read_with_their_units() {
         let read = |text: &str| text.parse::<Budget>();
         let bh = read("bh_off=1.5ms").unwrap();
-        assert_eq!((bh.metric.as_str(), bh.limit), ("bh_off_longest", 1_500_000));
+        assert_eq!(
+            (bh.metric.as_str(), bh.limit),
+            ("bh_off_longest", 1_500_000)
+        );
         let peak = read("peak_memory=100MiB").unwrap();
         assert_eq!((peak.limit, peak.unit), (100 << 20, Unit::Bytes));
         assert!(matches!(read("wall"), Err(BudgetError::NoLimit(_))));

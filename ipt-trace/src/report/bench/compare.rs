@@ -242,9 +242,21 @@ fn samples(document: &Document) -> Vec<Sample> {
             };
             let all = || cell.replaces.iter();
             add("wall", Unit::Ns, all().map(|r| r.wall_ns).collect());
-            add("delay_p50", Unit::Ns, all().filter_map(|r| r.p50_ns).collect());
-            add("delay_p99", Unit::Ns, all().filter_map(|r| r.p99_ns).collect());
-            add("delay_max", Unit::Ns, all().filter_map(|r| r.max_ns).collect());
+            add(
+                "delay_p50",
+                Unit::Ns,
+                all().filter_map(|r| r.p50_ns).collect(),
+            );
+            add(
+                "delay_p99",
+                Unit::Ns,
+                all().filter_map(|r| r.p99_ns).collect(),
+            );
+            add(
+                "delay_max",
+                Unit::Ns,
+                all().filter_map(|r| r.max_ns).collect(),
+            );
             let silences = all().filter_map(|r| r.silence_ns);
             add("silence", Unit::Ns, silences.collect());
             add("lost", Unit::Count, all().map(|r| r.lost).collect());
@@ -349,7 +361,11 @@ mod tests {
         let after = scaled(&before, 1.5);
         let compared = compare(("a", &before), ("b", &after), Some(20.0));
         assert!(compared.regressions > 0);
-        let wall = compared.changes.iter().find(|c| c.metric == "wall").unwrap();
+        let wall = compared
+            .changes
+            .iter()
+            .find(|c| c.metric == "wall")
+            .unwrap();
         assert!(wall.fails && wall.judgement == Judgement::Worse, "{wall:?}");
         let percent = wall.percent.unwrap();
         assert!((percent - 50.0).abs() < 1.0, "{percent}");
@@ -373,6 +389,11 @@ mod tests {
         restore.cells.retain(|cell| cell.size == 100);
         let compared = compare(("a", &before), ("b", &after), None);
         assert!(compared.only_after.is_empty());
-        assert!(compared.only_before.iter().any(|name| name.contains("1000")));
+        assert!(
+            compared
+                .only_before
+                .iter()
+                .any(|name| name.contains("1000"))
+        );
     }
 }

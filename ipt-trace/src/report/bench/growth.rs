@@ -168,7 +168,10 @@ pub fn fit(points: &[Point<'_>], resolution: u64) -> Fitted {
             None => below_noise.push(point.rules),
         }
     }
-    let distinct = rules.iter().collect::<std::collections::BTreeSet<_>>().len();
+    let distinct = rules
+        .iter()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
     if distinct < 3 {
         let reason = if below_noise.is_empty() {
             format!("{distinct} sizes are too few: a fit needs 3")
@@ -243,12 +246,18 @@ fn least_squares(model: Model, points: &[Weighted]) -> Option<Fit> {
     let chi2 = sum(&|p| (p.value - fitted(p)).powi(2));
     let mean = sum(&|p| p.value) / weight;
     let all = sum(&|p| (p.value - mean).powi(2));
-    let residuals = points.iter().map(|p| ((p.value - fitted(p)) / p.value).abs());
+    let residuals = points
+        .iter()
+        .map(|p| ((p.value - fitted(p)) / p.value).abs());
     Some(Fit {
         model,
         a,
         b,
-        r2: if all > 0.0 { (1.0 - chi2 / all).max(0.0) } else { 0.0 },
+        r2: if all > 0.0 {
+            (1.0 - chi2 / all).max(0.0)
+        } else {
+            0.0
+        },
         max_residual: residuals.fold(0.0, f64::max),
         aic: chi2 + 2.0 * parameters,
     })

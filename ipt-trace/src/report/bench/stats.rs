@@ -185,7 +185,11 @@ impl Chance {
     fn resample(&mut self, sorted: &[u64]) -> Vec<u64> {
         let count = sorted.len() as u64;
         let mut drawn: Vec<_> = (0..count)
-            .filter_map(|_| sorted.get(usize::try_from(self.next() % count).ok()?).copied())
+            .filter_map(|_| {
+                sorted
+                    .get(usize::try_from(self.next() % count).ok()?)
+                    .copied()
+            })
             .collect();
         drawn.sort_unstable();
         drawn
@@ -238,7 +242,9 @@ mod tests {
     fn samples_apart_differ_and_samples_alike_do_not() {
         let mut chance = Chance(7);
         let mut around = |middle: u64| -> Vec<u64> {
-            (0..10).map(|_| middle + chance.next() % (middle / 10)).collect()
+            (0..10)
+                .map(|_| middle + chance.next() % (middle / 10))
+                .collect()
         };
         let (a, b, c) = (around(1_000), around(1_200), around(1_000));
         let apart = contrast(&a, &b).unwrap();
@@ -292,7 +298,9 @@ mod tests {
         let alarms = (0..400)
             .filter(|_| {
                 let mut draw = || -> Vec<u64> {
-                    (0..10).map(|_| 1_000_000 + chance.next() % 50_000).collect()
+                    (0..10)
+                        .map(|_| 1_000_000 + chance.next() % 50_000)
+                        .collect()
                 };
                 let (a, b) = (draw(), draw());
                 super::mann_whitney(&a, &b) < 0.05

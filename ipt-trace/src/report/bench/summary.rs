@@ -126,8 +126,11 @@ fn growth_of(cells: &[&Cell], contender: &str, name: &str) -> Option<Growth> {
         .map(|(_, metric)| metric.quality)
         .reduce(Quality::and)
         .unwrap_or(quality);
-    let mut untold: Vec<u64> =
-        all.iter().filter(|(_, metric)| !told(metric)).map(|(rules, _)| *rules).collect();
+    let mut untold: Vec<u64> = all
+        .iter()
+        .filter(|(_, metric)| !told(metric))
+        .map(|(rules, _)| *rules)
+        .collect();
     let points: Vec<_> = all
         .iter()
         .filter(|(_, metric)| told(metric))

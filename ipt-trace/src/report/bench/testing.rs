@@ -150,9 +150,18 @@ pub fn scaled(document: &Document, factor: f64) -> Document {
 pub fn distribution(middle: u64) -> Distribution {
     Distribution {
         buckets: vec![
-            Bucket { up_to_ns: middle, count: 900 },
-            Bucket { up_to_ns: middle * 2, count: 99 },
-            Bucket { up_to_ns: middle * 30, count: 1 },
+            Bucket {
+                up_to_ns: middle,
+                count: 900,
+            },
+            Bucket {
+                up_to_ns: middle * 2,
+                count: 99,
+            },
+            Bucket {
+                up_to_ns: middle * 30,
+                count: 1,
+            },
         ],
         ..Distribution::of(&[middle, middle * 2, middle * 30], 1).unwrap()
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::c::strtoul;
 use super::value::{get_u32, put};
 use super::{Context, Extension, Opt, Shown, Value};
 
@@ -26,18 +27,21 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     ..Extension::a_target("CLASSIFY")
 }];
 
-/// `major:minor`, both hexadecimal; of each, the last four digits count.
+/// `major:minor`, both hexadecimal; of each, the last four digits count, and what follows does not.
 fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
-    let half = |digits: &str| {
-        let digits = digits.trim_start();
-        let digits = digits.strip_prefix("0x").unwrap_or(digits);
-        u32::from_str_radix(digits, 16).ok()
+    let half = |word| {
+        let (number, rest) = strtoul(word, 16);
+        let half = u16::try_from(number & 0xffff).unwrap_or(0);
+        (rest.len() < word.len()).then_some((half, rest))
     };
-    let class = word
-        .split_once(':')
-        .and_then(|(major, minor)| Some(half(major)? << 16 | half(minor)? & 0xffff))
-        .ok_or_else(|| format!("\"{word}\" is not a class like 1:2, in hexadecimal"))?;
+    let class = || {
+        let (major, rest) = half(word)?;
+        let (minor, _) = half(rest.strip_prefix(':')?)?;
+        Some(u32::from(major) << 16 | u32::from(minor))
+    };
+    let class =
+        class().ok_or_else(|| format!("\"{word}\" is not a class like 1:2, in hexadecimal"))?;
     put(data, 0, &class.to_ne_bytes());
     Ok(())
 }

@@ -49,6 +49,9 @@ fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String
     if !words[0].contains(':') {
         last = u64::MAX;
     }
+    if first > last {
+        return Err(format!("\"{}\" ends before it begins", words[0]));
+    }
     let (from, to) = if context.inverted {
         (last, first)
     } else {

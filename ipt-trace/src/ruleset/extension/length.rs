@@ -1,23 +1,14 @@
 //! `-m length`: `struct xt_length_info` (include/uapi/linux/netfilter/xt_length.h).
 
-use super::super::numbers::parse_number;
-use super::{Bits, Context, Extension, Int, Opt, Shown, Value};
-
-const MIN: Int = Int::u16(0);
-const MAX: Int = Int::u16(2);
+use super::{Bits, Extension, Int, Opt, Shown, Value};
 
 pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     size: 6,
     options: &[Opt::new(
         "length",
-        Value::Custom {
-            words: 1,
-            span: (0, 4),
-            parse,
-            print: |data, out| {
-                let (first, last) = (MIN, MAX);
-                Value::Range { first, last }.print(data, out);
-            },
+        Value::Range {
+            first: Int::u16(0),
+            last: Int::u16(2),
         },
         Shown::Always,
     )
@@ -25,17 +16,3 @@ pub(super) static EXTENSIONS: &[Extension] = &[Extension {
     .required()],
     ..Extension::a_match("length")
 }];
-
-/// A range that iptables takes even if it ends before it begins, and so matches nothing.
-fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
-    let number = |word: &str, default| match word {
-        "" => Ok(default),
-        _ => parse_number(word, 0, MAX.max()),
-    };
-    let (first, last) = words[0].split_once(':').unwrap_or((words[0], words[0]));
-    let open_end = if words[0].contains(':') { MAX.max() } else { 0 };
-    let (first, last) = (number(first, 0)?, number(last, open_end)?);
-    MIN.put(data, first);
-    MAX.put(data, last);
-    Ok(())
-}

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::c::atoi;
 use super::value::{get_u32, is_start_of, put};
 use super::{Context, Extension, Int, Opt, Shown, Value};
 
@@ -63,7 +64,8 @@ fn finish(_: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// `rate[/second|minute|hour|day]`, units abbreviated at will.
+/// `rate[/second|minute|hour|day]`, units abbreviated at will; what stands behind the rate's digits
+/// does not count.
 fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
     let bad = || format!("\"{word}\" is not a rate like 5/second, 10/minute, 3/hour or 1/day");
@@ -74,7 +76,8 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
         .find(|(name, _)| is_start_of(unit, name))
         .map(|(_, length)| length)
         .ok_or_else(bad)?;
-    let rate: u32 = rate.parse().map_err(|_| bad())?;
+    // A negative rate is a very fast one, as it is for iptables.
+    let rate = atoi(rate).ok_or_else(bad)?.cast_unsigned();
     match (SCALE * length).checked_div(rate) {
         None => Err(bad()),
         Some(0) => Err(format!("\"{word}\" is faster than the kernel can count")),

@@ -98,6 +98,7 @@ const fn mask(name: &'static str, at: usize) -> Opt {
     )
 }
 
+/// Of both directions the last one counts, as for iptables.
 const fn shift(name: &'static str, shown: fn(&[u8]) -> bool, parse: Parse) -> Opt {
     Opt::new(
         name,
@@ -111,7 +112,6 @@ const fn shift(name: &'static str, shown: fn(&[u8]) -> bool, parse: Parse) -> Op
         },
         Shown::If(shown),
     )
-    .only_one_of("shift")
 }
 
 pub(super) static EXTENSIONS: &[Extension] = &[

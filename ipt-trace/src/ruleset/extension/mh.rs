@@ -57,7 +57,7 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let (first, last) = if let Some((first, last)) = word.split_once(':') {
         (or(first, 0)?, or(last, u8::MAX)?)
     } else {
-        let kind = parse_type(word)?;
+        let kind = or(word, 0)?;
         (kind, kind)
     };
     if first > last {

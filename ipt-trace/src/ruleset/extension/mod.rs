@@ -9,6 +9,7 @@ mod addrtype;
 mod ah;
 mod audit;
 mod bpf;
+mod c;
 mod cgroup;
 mod checksum;
 mod classify;

@@ -74,11 +74,12 @@ fn parse<const SIDE: u8>(words: &[&str], context: Context, data: &mut [u8]) -> R
         data[COUNT] = u8::try_from(count).unwrap_or(u8::MAX);
         Ok(())
     };
+    let port = |word: &str| parse_port(word, context.protocol);
     for part in words[0].split(',') {
         match part.split_once(':') {
-            None => add(parse_port(part)?, false)?,
+            None => add(port(part)?, false)?,
             Some((first, last)) => {
-                let (first, last) = (parse_port(first)?, parse_port(last)?);
+                let (first, last) = (port(first)?, port(last)?);
                 if first >= last {
                     return Err(format!("\"{part}\" is not a range"));
                 }

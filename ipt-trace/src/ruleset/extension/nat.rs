@@ -309,7 +309,7 @@ fn parse_ports(
             (first, last)
         }
         _ => {
-            let port = parse_port(word)?;
+            let port = parse_port(word, 0)?;
             (port, port)
         }
     };
@@ -323,7 +323,7 @@ fn parse_base(word: &str, layout: &Layout, data: &mut [u8]) -> Result<(), String
     let Some(at) = layout.base_port else {
         return Err("only DNAT may shift a port range with \"/\"".to_owned());
     };
-    let base = match parse_port(word)? {
+    let base = match parse_port(word, 0)? {
         0 => return Err("a port range cannot be shifted to port 0".to_owned()),
         base => base,
     };

@@ -86,7 +86,7 @@ fn finish(given: u64, _: Context, _: &mut [u8]) -> Result<(), String> {
 fn parse_balance(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
     let (first, last) = parse_range(word, u64::from(u16::MAX))?;
-    if first == last {
+    if first >= last {
         return Err(format!("\"{word}\" is not a range of queues"));
     }
     let count = u16::try_from(last - first + 1)

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use super::super::numbers::parse_number;
 use super::super::words::write_bare;
+use super::c::strtod;
 use super::value::{get_u32, put, until_zero};
 use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
 
@@ -154,13 +155,9 @@ fn finish_match(given: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A number and what follows it.
+/// A number, which must not be negative, and what follows it.
 fn split_number(word: &str) -> Option<(f64, &str)> {
-    let end = word
-        .find(|byte: char| !byte.is_ascii_digit() && byte != '.')
-        .unwrap_or(word.len());
-    let (number, unit) = word.split_at(end);
-    Some((number.parse().ok()?, unit))
+    strtod(word).filter(|(number, _)| *number >= 0.0)
 }
 
 /// Bits a second with a unit like kbit or MiBps; bytes a second in the struct.

@@ -93,10 +93,11 @@ fn finish(_: u64, context: Context, data: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// As in iptables, the start of a name is enough, and the first that fits is taken.
+/// As in iptables, the start of a name is enough, even an empty one, and the first that fits is
+/// taken.
 fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
-    let begins = |name: &str| is_start_of(word, name);
+    let begins = |name: &str| word.is_empty() || is_start_of(word, name);
     let answers = answers(context.family);
     let found = answers
         .iter()

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use super::super::numbers::parse_number;
+use super::c::strtod;
 use super::value::{get_u16, get_u32, put};
 use super::{Bits, Context, Extension, Int, Opt, Shown, Value};
 
@@ -91,8 +92,8 @@ fn parse_mode(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String>
 )]
 fn parse_probability(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
-    match word.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => {
+    match strtod(word) {
+        Some((share, "")) if (0.0..=1.0).contains(&share) => {
             let probability = (share * ONE).round() as u32;
             put(data, PROBABILITY, &probability.to_ne_bytes());
             Ok(())

@@ -10,6 +10,14 @@ const TCP: u8 = 6;
 const CLAMP: u32 = 0xffff;
 const MSS: Bits = Bits::u16(0, 0xffff);
 
+/// What the match looks for.
+const FIRST: Int = Int::u16(0);
+const LAST: Int = Int::u16(2);
+const RANGE: Value = Value::Range {
+    first: FIRST,
+    last: LAST,
+};
+
 /// The largest packet less its IP header.
 const fn set_mss(header: u64) -> Opt {
     Opt::new(
@@ -49,16 +57,13 @@ pub(super) static EXTENSIONS: &[Extension] = &[
     Extension {
         size: 6,
         protocol: Some(TCP),
-        options: &[Opt::new(
-            "mss",
-            Value::Range {
-                first: Int::u16(0),
-                last: Int::u16(2),
-            },
-            Shown::Always,
-        )
-        .inverted(Bits::u8(4, 1))
-        .required()],
+        options: &[Opt::new("mss", RANGE, Shown::Always)
+            .inverted(Bits::u8(4, 1))
+            .required()],
+        finish: Some(|_, _, data| match (FIRST.get(data), LAST.get(data)) {
+            (first, last) if first > last => Err("--mss ends before it begins".into()),
+            _ => Ok(()),
+        }),
         ..Extension::a_match("tcpmss")
     },
     target(&[Family::Ipv4], &[set_mss(20), CLAMP_TO_PMTU]),

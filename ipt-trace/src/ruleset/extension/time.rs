@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::super::numbers::{parse_decimal, parse_number};
+use super::c::strtoul;
 use super::value::{get_u32, put};
 use super::{Bits, Context, Extension, Opt, Parse, Shown, Value};
 
@@ -126,30 +126,34 @@ fn finish(given: u64, _: Context, data: &mut [u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A part of a date or time: decimal, and no more than `max`.
-fn parse_part(part: Option<&str>, default: u32, max: u32) -> Option<u32> {
-    match part {
-        None => Some(default),
-        Some(digits) => {
-            let number = u32::try_from(parse_decimal(digits).ok()?).ok()?;
-            (number <= max).then_some(number)
+/// Numbers with these letters between them, each but the first `needed` left out at will: what
+/// strtoul makes of each part, so that none is 0. `None` if another letter stands between them, or
+/// a number is more than its greatest.
+fn parse_parts<const PARTS: usize>(
+    word: &str,
+    separators: &[char],
+    needed: usize,
+    parts: [(u32, u32); PARTS],
+) -> Option<[u32; PARTS]> {
+    let mut numbers = parts.map(|(default, _)| default);
+    let mut rest = word;
+    for (index, (_, max)) in parts.into_iter().enumerate() {
+        let (number, after) = strtoul(rest, 10);
+        numbers[index] = u32::try_from(number).ok().filter(|number| *number <= max)?;
+        if after.is_empty() {
+            return (index + 1 >= needed).then_some(numbers);
         }
+        rest = after.strip_prefix(*separators.get(index)?)?;
     }
+    None
 }
 
 /// `hh:mm[:ss]`.
 fn parse_time(word: &str, at: usize, data: &mut [u8]) -> Result<(), String> {
-    let mut parts = word.split(':');
-    let seconds = (|| {
-        let hour = parse_part(Some(parts.next()?), 0, 23)?;
-        let minute = parse_part(Some(parts.next()?), 0, 59)?;
-        let second = parse_part(parts.next(), 0, 59)?;
-        parts
-            .next()
-            .is_none()
-            .then_some(hour * 3600 + minute * 60 + second)
-    })();
-    let seconds = seconds.ok_or_else(|| format!("\"{word}\" is not a time like 18:30[:00]"))?;
+    let parts = parse_parts(word, &[':', ':'], 2, [(0, 23), (0, 59), (0, 59)]);
+    let [hours, minutes, seconds] =
+        parts.ok_or_else(|| format!("\"{word}\" is not a time like 18:30[:00]"))?;
+    let seconds = hours * 3600 + minutes * 60 + seconds;
     put(data, at, &seconds.to_ne_bytes());
     Ok(())
 }
@@ -168,20 +172,10 @@ fn parse_date(word: &str, at: usize, data: &mut [u8]) -> Result<(), String> {
 }
 
 fn seconds_of(word: &str) -> Option<u32> {
-    let (date, time) = match word.split_once('T') {
-        Some((date, time)) => (date, Some(time)),
-        None => (word, None),
-    };
-    let mut date = date.split('-');
-    let mut time = time.into_iter().flat_map(|time| time.split(':'));
-    let year = parse_part(Some(date.next()?), 0, 2038).filter(|year| *year >= 1970)?;
-    let month = parse_part(date.next(), 1, 12)?;
-    let day_is_there = date.clone().next().is_some();
-    let day = parse_part(date.next(), 1, 31)?;
-    let hour = parse_part(time.next(), 0, 23)?;
-    let minute = parse_part(time.next(), 0, 59)?;
-    let second = parse_part(time.next(), 0, 59)?;
-    if date.next().is_some() || time.next().is_some() || word.contains('T') && !day_is_there {
+    const PARTS: [(u32, u32); 6] = [(0, 2038), (1, 12), (1, 31), (0, 23), (0, 59), (0, 59)];
+    let parts = parse_parts(word, &['-', '-', 'T', ':', ':'], 1, PARTS)?;
+    let [year, month, day, hour, minute, second] = parts;
+    if year < 1970 {
         return None;
     }
     // As for mktime, a month 0 is the one before, and so is a day 0.
@@ -235,11 +229,22 @@ fn print_date(date: u32, out: &mut Vec<u8>) {
     let _ = write!(out, "{hours:02}:{minutes:02}:{:02}", date % 60);
 }
 
-/// Numbers from 1 to 31, separated by commas; one may close the list.
+/// Parts of a list, of each only so many letters, as iptables cuts them off. An empty list has
+/// none, and so has what stands behind a last comma.
+fn parts(list: &str, letters: usize) -> impl Iterator<Item = &str> {
+    let list = list.strip_suffix(',').unwrap_or(list);
+    let parts = (!list.is_empty()).then(|| list.split(','));
+    parts.into_iter().flatten().map(move |part| {
+        let end = part.char_indices().nth(letters);
+        end.map_or(part, |(end, _)| &part[..end])
+    })
+}
+
+/// Numbers up to 31, separated by commas; 0 is no day.
 fn parse_monthdays(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
-    let list = words[0].strip_suffix(',').unwrap_or(words[0]);
-    let days = list.split(',').try_fold(0u32, |days, word| {
-        parse_number(word, 1, 31).map(|day| days | 1 << day)
+    let days = parts(words[0], 2).try_fold(0u32, |days, word| match strtoul(word, 0) {
+        (day @ 0..=31, "") => Ok(days | 1 << day),
+        _ => Err(format!("\"{word}\" is not between 1 and 31")),
     })?;
     let mask = if context.inverted { ALL_MONTHDAYS } else { 0 };
     put(data, MONTHDAYS, &(days ^ mask).to_ne_bytes());
@@ -248,15 +253,18 @@ fn parse_monthdays(words: &[&str], context: Context, data: &mut [u8]) -> Result<
 
 /// Numbers from 1 to 7, or names, of which the first two letters count.
 fn parse_weekdays(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
-    let list = words[0].strip_suffix(',').unwrap_or(words[0]);
-    let days = list.split(',').try_fold(0u8, |days, word| {
+    let days = parts(words[0], 3).try_fold(0u8, |days, word| {
         let named = WEEK
             .iter()
             .zip(1..)
             .find(|(name, _)| word.get(..2) == Some(&name[..2]))
             .map(|(_, day)| day);
-        named
-            .or_else(|| parse_number(word, 1, 7).ok())
+        let numbered = match strtoul(word, 0) {
+            (day @ 1..=7, "") => Some(day),
+            _ => None,
+        };
+        numbered
+            .or(named)
             .map(|day| days | 1 << day)
             .ok_or_else(|| {
                 format!(

@@ -172,8 +172,12 @@ impl Value {
             Self::Choice { field, names } => field.put(data, parse_choice(words[0], names)?),
             Self::Mac { at } => put(data, *at, &parse_mac(words[0])?),
             Self::Ports { at, last_at } => {
-                let ports = numbers::parse_ports(words[0], numbers::parse_port)?;
-                put_range(data, *at, *last_at, ports);
+                let port = |word: &str| numbers::parse_port(word, context.protocol);
+                let (first, last) = numbers::parse_ports(words[0], port)?;
+                if first > last {
+                    return Err(format!("\"{}\" ends before it begins", words[0]));
+                }
+                put_range(data, *at, *last_at, (first, last));
             }
             Self::DecimalPorts { at, last_at } => {
                 let ports = numbers::parse_ports(words[0], numbers::parse_decimal_port)?;
@@ -295,21 +299,18 @@ pub fn parse_u32(word: &str) -> Result<u32, String> {
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
-/// `number`, `first:last`, `first:` or `:last`.
+/// `number`, `first:last`, `first:` or `:last`; no number at all is 0. One that ends before it
+/// begins matches nothing, which iptables leaves to the user.
 pub fn parse_range(word: &str, max: u64) -> Result<(u64, u64), String> {
     let number = |word: &str, default| match word {
         "" => Ok(default),
         _ => parse_number(word, 0, max),
     };
     let Some((first, last)) = word.split_once(':') else {
-        let number = parse_number(word, 0, max)?;
+        let number = number(word, 0)?;
         return Ok((number, number));
     };
-    let (first, last) = (number(first, 0)?, number(last, max)?);
-    if first > last {
-        return Err(format!("\"{word}\" ends before it begins"));
-    }
-    Ok((first, last))
+    Ok((number(first, 0)?, number(last, max)?))
 }
 
 /// A name of the list, in the case of the list.

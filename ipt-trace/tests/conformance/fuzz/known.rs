@@ -21,7 +21,9 @@ pub fn reason(rule: &Rule, difference: &Difference) -> Option<&'static str> {
     });
     match known {
         Some(known) => Some(known.reason),
-        None if has_joined_value(rule) => Some("iptables 1.8.9 takes the whole word for the value"),
+        None if has_joined_value(rule) => {
+            Some("iptables 1.8.9 takes the whole word for the value, as later ones do not")
+        }
         None => None,
     }
 }
@@ -50,54 +52,57 @@ const fn refused(
 }
 
 /// Options whose ports iptables leaves to getaddrinfo.
-const GETADDRINFO: &[&str] = &["--sport: ", "--dport: ", "--ctorig", "--ctrepl"];
+const GETADDRINFO: &[&str] = &[
+    "--sport: ",
+    "--dport: ",
+    "--ctorig",
+    "--ctrepl",
+    "--on-port: ",
+];
+/// Options whose masks must be prefixes.
+const PREFIXES: &[&str] = &[
+    "--ctorig",
+    "--ctrepl",
+    "--connlimit-mask: ",
+    "--hmark-src-prefix: ",
+    "--hmark-dst-prefix: ",
+];
+/// Options whose numbers iptables reads without a limit, or with too high a one.
+const CUT_OFF: &[&str] = &[
+    "--wscale: ",
+    "--dst-opts: ",
+    "--hbh-opts: ",
+    "--mss: ",
+    "--label: ",
+];
+
+const UPPER_BITS: &str = "iptables drops the upper bits of the number";
+const NO_PREFIX: &str = "iptables makes /32 of it without a word";
+const UNREADABLE: &str = "iptables-restore could not read what iptables-save prints";
 
 const ON_PURPOSE: &[Known] = &[
-    refused("ends before it begins", &[], "it never matches"),
     refused(
         "is not between 0 and 65535",
         GETADDRINFO,
         "iptables drops the upper bits of a port",
     ),
+    refused("is neither a port nor a service", GETADDRINFO, UPPER_BITS),
+    refused("is not a prefix", PREFIXES, NO_PREFIX),
+    refused("is not a mask", PREFIXES, NO_PREFIX),
+    refused("is not between 0 and ", CUT_OFF, UPPER_BITS),
+    refused("\"-1\" is not a number", CUT_OFF, UPPER_BITS),
+    refused("is neither a number nor a label", CUT_OFF, UPPER_BITS),
     refused(
-        "is neither a port nor a service",
-        GETADDRINFO,
-        "iptables leaves ports to getaddrinfo, which takes an empty word for 0 and blanks before a number",
-    ),
-    refused(
-        "is not a prefix",
-        &["--ctorig", "--ctrepl"],
-        "iptables makes /32 of it without a word",
-    ),
-    refused(
-        "is not a mask",
-        &["--ctorig", "--ctrepl"],
-        "iptables makes /32 of it without a word",
-    ),
-    refused(
-        "--ctexpire: \"\" is not a number",
+        "\"!\" stands before an option, not behind it",
         &[],
-        "iptables makes 0 of it",
+        "iptables takes the \"!\" for the value",
     ),
+    refused("is no day (1 to 7", &[], UPPER_BITS),
+    refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
-        "is not a rate like",
-        &["--limit"],
-        "iptables reads the number and does not mind what follows",
-    ),
-    refused(
-        "is not a number between 0 and 1",
-        &["--probability"],
-        "a probability is a decimal fraction",
-    ),
-    refused(
-        "unknown answer \"\"",
-        &["--reject-with"],
-        "the empty word is no answer",
-    ),
-    refused(
-        "cannot stand beside",
-        &["--left-shift-mark", "--right-shift-mark"],
-        "iptables takes the last",
+        "is faster than the kernel can count",
+        &["--hashlimit-"],
+        UPPER_BITS,
     ),
     refused(
         "only DNAT may shift a port range",
@@ -105,15 +110,53 @@ const ON_PURPOSE: &[Known] = &[
         "the kernel's struct has no place for it",
     ),
     refused(
-        "is not between 0 and 255",
-        &["--wscale: ", "--dst-opts: ", "--hbh-opts: "],
-        "iptables drops the upper bits of the number",
+        "cannot stand in a restore file: it says nothing about a rule",
+        &["--help"],
+        "iptables prints its help and leaves the tables as they are",
     ),
     refused(
-        "is not between 0 and 65535",
-        &["--mss: ", "--on-port: "],
-        "iptables drops the upper bits of the number",
+        "is not like [first-last]:ports",
+        &[],
+        "iptables drops what stands around the brackets, such as a port without its colon",
     ),
+    Known {
+        kind: Kind::WeTake,
+        said: " -j HMARK ",
+        words: &["--hmark-tuple"],
+        reason: "iptables takes a mask before the tuple that names it, but not behind it",
+    },
+    Known {
+        kind: Kind::WeTake,
+        said: " --cluster-local-nodemask 0x",
+        words: &[],
+        reason: "iptables-save prints such masks",
+    },
+    Known {
+        kind: Kind::Bytes,
+        said: "b/s --hashlimit-burst ",
+        words: &[],
+        reason: "iptables counts a burst of bytes in 32 bits",
+    },
+    Known {
+        kind: Kind::Text,
+        said: " \"",
+        words: &[
+            "--physdev-in",
+            "--physdev-out",
+            "--rateest",
+            "--name",
+            "--genre",
+            "--gateway",
+            "--oif",
+        ],
+        reason: UNREADABLE,
+    },
+    Known {
+        kind: Kind::Text,
+        said: "",
+        words: &["--monthdays", "--weekdays", "--seconds"],
+        reason: UNREADABLE,
+    },
     Known {
         kind: Kind::Text,
         said: "",

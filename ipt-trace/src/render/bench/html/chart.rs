@@ -142,7 +142,8 @@ impl Chart {
         let mut text = String::new();
         let drawn = {
             let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-            self.draw(&area).and_then(|()| area.present().map_err(|error| error.to_string()))
+            self.draw(&area)
+                .and_then(|()| area.present().map_err(|error| error.to_string()))
         };
         if drawn.is_err() {
             return String::new();
@@ -150,7 +151,10 @@ impl Chart {
         named(&text)
     }
 
-    fn draw(&self, area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>) -> Result<(), String> {
+    fn draw(
+        &self,
+        area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
+    ) -> Result<(), String> {
         let told = |error: &dyn std::fmt::Display| error.to_string();
         let mut chart = ChartBuilder::on(area)
             .margin_right(14)
@@ -175,8 +179,15 @@ impl Chart {
             .map_err(|error| told(&error))?;
         self.draw_grid(&mut chart)?;
         for layer in &self.layers {
-            let upper = layer.band.iter().map(|(x, _, high)| (*x, self.within(*high)));
-            let lower = layer.band.iter().rev().map(|(x, low, _)| (*x, self.within(*low)));
+            let upper = layer
+                .band
+                .iter()
+                .map(|(x, _, high)| (*x, self.within(*high)));
+            let lower = layer
+                .band
+                .iter()
+                .rev()
+                .map(|(x, low, _)| (*x, self.within(*low)));
             let outline: Vec<_> = upper.chain(lower).collect();
             let style = layer.paint.stand_in().filled();
             chart
@@ -198,7 +209,10 @@ impl Chart {
         let lines = across
             .into_iter()
             .map(|y| vec![(self.x_range.0, y), (self.x_range.1, y)])
-            .chain(up.into_iter().map(|x| vec![(x, self.y_range.0), (x, self.y_range.1)]));
+            .chain(
+                up.into_iter()
+                    .map(|x| vec![(x, self.y_range.0), (x, self.y_range.1)]),
+            );
         for line in lines {
             chart
                 .draw_series([PathElement::new(line, GRID)])
@@ -213,7 +227,11 @@ impl Chart {
         line: &Line,
     ) -> Result<(), String> {
         let color = line.paint.stand_in();
-        let points: Vec<_> = line.points.iter().map(|(x, y, _)| (*x, self.within(*y))).collect();
+        let points: Vec<_> = line
+            .points
+            .iter()
+            .map(|(x, y, _)| (*x, self.within(*y)))
+            .collect();
         let told = |error: &dyn std::fmt::Display| error.to_string();
         if line.dashed {
             let series = DashedLineSeries::new(points.clone(), 5, 4, color.stroke_width(2));
@@ -284,7 +302,10 @@ impl Ranged for Decades {
     type FormatOption = plotters::coord::ranged1d::NoDefaultFormatting;
     type ValueType = f64;
 
-    #[expect(clippy::cast_possible_truncation, reason = "casts from floats saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "casts from floats saturate"
+    )]
     fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
         let part = (value / self.low).ln() / (self.high / self.low).ln();
         let length = f64::from(limit.1 - limit.0);
@@ -309,7 +330,12 @@ impl ValueFormatter<f64> for Decades {
 /// The style sheet's names in place of the numbers that stand for them.
 fn named(svg: &str) -> String {
     let mut svg = svg.to_owned();
-    let plain = [(INK, "--ink"), (GRID, "--grid"), (AXIS, "--axis"), (PAPER, "--panel")];
+    let plain = [
+        (INK, "--ink"),
+        (GRID, "--grid"),
+        (AXIS, "--axis"),
+        (PAPER, "--panel"),
+    ];
     for (color, name) in plain {
         svg = svg.replace(&hex(color), &format!("var({name})"));
     }
@@ -333,12 +359,18 @@ mod tests {
     fn axes_have_ticks_that_can_be_read() {
         let ticks = |range, scale| {
             let axis = Decades::new(range, scale);
-            axis.ticks().iter().map(|tick| scale.tick(*tick)).collect::<Vec<_>>()
+            axis.ticks()
+                .iter()
+                .map(|tick| scale.tick(*tick))
+                .collect::<Vec<_>>()
         };
         let time = Scale::Metric(Unit::Ns);
         assert_eq!(ticks((9e5, 2e8), time), ["1 ms", "10 ms", "100 ms"]);
         assert_eq!(ticks((9e5, 6e6), time), ["1 ms", "2 ms", "5 ms"]);
-        assert_eq!(ticks((80.0, 125_000.0), Scale::Rules), ["100", "1k", "10k", "100k"]);
+        assert_eq!(
+            ticks((80.0, 125_000.0), Scale::Rules),
+            ["100", "1k", "10k", "100k"]
+        );
         let shares = ticks((1e-4, 1.0), Scale::Share);
         assert_eq!(shares, ["1 in 10k", "1 in 1k", "1 %", "10 %", "all"]);
     }

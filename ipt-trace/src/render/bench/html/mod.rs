@@ -138,7 +138,13 @@ mod tests {
     #[test]
     fn the_page_is_whole_and_loads_nothing() {
         let text = page(&testing::document());
-        for part in ["<!DOCTYPE html>", "<svg", "id=\"growth\"", "<details", "</html>"] {
+        for part in [
+            "<!DOCTYPE html>",
+            "<svg",
+            "id=\"growth\"",
+            "<details",
+            "</html>",
+        ] {
             assert!(text.contains(part), "{part}");
         }
         for outside in ["http:", "https:", "src=", "@import", "<script", "url("] {

@@ -47,8 +47,19 @@ fn rows_of(cell: &PathCell) -> [(&'static str, &Traffic); 2] {
 fn counts(packets: &Packets) -> Markup {
     let late = format!("Over {}", words::duration(packets.late_ns));
     let head = [
-        "Contender", "When", "Sent", "Received", "Lost", &late, "Reordered", "p50", "p99", "p99.9",
-        "Max", "Longest silence", "A rule's lookup",
+        "Contender",
+        "When",
+        "Sent",
+        "Received",
+        "Lost",
+        &late,
+        "Reordered",
+        "p50",
+        "p99",
+        "p99.9",
+        "Max",
+        "Longest silence",
+        "A rule's lookup",
     ];
     let mut rows = Vec::new();
     for cell in &packets.cells {
@@ -94,10 +105,16 @@ fn counts(packets: &Packets) -> Markup {
 
 /// How many packets took longer than how long, at rest and during.
 fn delays(document: &Document, packets: &Packets) -> Markup {
-    let all = packets.cells.iter().flat_map(|cell| [&cell.rest, &cell.during]);
+    let all = packets
+        .cells
+        .iter()
+        .flat_map(|cell| [&cell.rest, &cell.during]);
     let ends = all.clone().filter_map(|traffic| traffic.delay.as_ref());
     let ends = ends.flat_map(|delay| [float(delay.min_ns).max(1.0), float(delay.max_ns)]);
-    let most = all.filter_map(|traffic| traffic.delay.as_ref()).map(|delay| delay.count).max();
+    let most = all
+        .filter_map(|traffic| traffic.delay.as_ref())
+        .map(|delay| delay.count)
+        .max();
     let (Some(x_range), Some(most)) = (range(ends), most) else {
         return html! { p { "No packet arrived." } };
     };
@@ -163,7 +180,12 @@ fn tail(traffic: &Traffic, paint: Paint, dashed: bool) -> Option<Line> {
 
 fn worst(packets: &Packets) -> Markup {
     let head = [
-        "Contender", "While it was in", "Delay", "Of it in that", "Replace", "Sent after its start",
+        "Contender",
+        "While it was in",
+        "Delay",
+        "Of it in that",
+        "Replace",
+        "Sent after its start",
     ];
     let mut rows = Vec::new();
     for cell in &packets.cells {
@@ -174,18 +196,37 @@ fn worst(packets: &Packets) -> Markup {
                 cell.contender.clone(),
                 phase.map_or_else(|| NOT_MEASURED.to_owned(), |phase| figures::label(phase)),
                 words::duration(late.delay_ns),
-                phase.map_or_else(|| NOT_MEASURED.to_owned(), |_| words::duration(late.phase_ns)),
+                phase.map_or_else(
+                    || NOT_MEASURED.to_owned(),
+                    |_| words::duration(late.phase_ns),
+                ),
                 (late.replace + 1).to_string(),
-                format!("{sign}{}", words::duration(late.sent_after_ns.unsigned_abs())),
+                format!(
+                    "{sign}{}",
+                    words::duration(late.sent_after_ns.unsigned_abs())
+                ),
             ]);
         }
     }
-    table("The packets with the longest delays during replaces", &head, 2, &rows)
+    table(
+        "The packets with the longest delays during replaces",
+        &head,
+        2,
+        &rows,
+    )
 }
 
 fn replaces(packets: &Packets) -> Markup {
     let head = [
-        "Replace", "Wall", "In the kernel", "BH off", "Packets", "Lost", "p50", "p99", "Max",
+        "Replace",
+        "Wall",
+        "In the kernel",
+        "BH off",
+        "Packets",
+        "Lost",
+        "p50",
+        "p99",
+        "Max",
         "Longest silence",
     ];
     html! {

@@ -32,7 +32,12 @@ pub fn sections(document: &Document, restore: &Restore) -> Markup {
 
 /// What the largest size shows, in words.
 fn summary(restore: &Restore) -> Markup {
-    let walls = || restore.versus.iter().filter(|versus| versus.metric == "wall");
+    let walls = || {
+        restore
+            .versus
+            .iter()
+            .filter(|versus| versus.metric == "wall")
+    };
     let largest = walls().map(|versus| versus.size).max();
     html! {
         p {
@@ -98,7 +103,10 @@ fn cost(document: &Document, restore: &Restore) -> Markup {
     // A decade below the smallest wall is enough to see what the parts are.
     let top = range(tops).map_or(y_range.1, |(_, high)| high.max(y_range.1));
     let stack_range = (y_range.0 / 30.0, top);
-    let mut used: Vec<usize> = stacks.iter().flat_map(|(_, _, _, used)| used.clone()).collect();
+    let mut used: Vec<usize> = stacks
+        .iter()
+        .flat_map(|(_, _, _, used)| used.clone())
+        .collect();
     used.sort_unstable();
     used.dedup();
     let colours: Vec<_> = used
@@ -143,7 +151,9 @@ fn cost(document: &Document, restore: &Restore) -> Markup {
 /// The contenders and their colours.
 pub fn contenders(document: &Document) -> Vec<(Paint, String)> {
     let named = document.contenders.iter().enumerate();
-    named.map(|(place, c)| (Paint::contender(place), c.name.clone())).collect()
+    named
+        .map(|(place, c)| (Paint::contender(place), c.name.clone()))
+        .collect()
 }
 
 /// A line for each contender that has a metric.
@@ -166,7 +176,12 @@ fn lines(document: &Document, restore: &Restore, metric: &str) -> Vec<Line> {
             marked: true,
         })
     };
-    document.contenders.iter().enumerate().filter_map(line).collect()
+    document
+        .contenders
+        .iter()
+        .enumerate()
+        .filter_map(line)
+        .collect()
 }
 
 /// What is off or held while a replace runs.
@@ -214,7 +229,14 @@ fn felt(document: &Document, restore: &Restore) -> Markup {
         };
         let chart = Chart {
             x: ("rules", Scale::Rules),
-            y: (if unit == Unit::Bytes { "memory" } else { "time" }, Scale::Metric(unit)),
+            y: (
+                if unit == Unit::Bytes {
+                    "memory"
+                } else {
+                    "time"
+                },
+                Scale::Metric(unit),
+            ),
             x_range: rules_range(restore)?,
             y_range,
             layers: Vec::new(),
@@ -245,7 +267,14 @@ fn growth(restore: &Restore) -> Markup {
             ]
         })
         .collect();
-    let head = ["Metric", "Contender", "Grows as", "n rules take", "Fit", "Below the noise"];
+    let head = [
+        "Metric",
+        "Contender",
+        "Grows as",
+        "n rules take",
+        "Fit",
+        "Below the noise",
+    ];
     html! {
         p {
             "a, a + b n, a + b n log₂ n and a + b n² are fitted to each metric, and the simplest is "
@@ -304,7 +333,9 @@ fn costs(restore: &Restore) -> Markup {
         .cells
         .iter()
         .map(|cell| {
-            let blob = cell.blob_bytes.map_or_else(|| NOT_MEASURED.to_owned(), words::bytes);
+            let blob = cell
+                .blob_bytes
+                .map_or_else(|| NOT_MEASURED.to_owned(), words::bytes);
             let mut row = vec![cell.contender.clone(), words::count(cell.rules), blob];
             row.extend(COLUMNS.iter().map(|(metric, _)| of_cell(cell, metric)));
             row.push(of_cell(cell, "ipi_sync"));

@@ -22,7 +22,10 @@ const PARTS: [(&str, &[&str]); 12] = [
             "replace.after_swap",
         ],
     ),
-    ("replace: old counters, cleanup", &["replace.old_counters", "replace.cleanup"]),
+    (
+        "replace: old counters, cleanup",
+        &["replace.old_counters", "replace.cleanup"],
+    ),
     ("replace: free", &["replace.free"]),
     ("replace: copy out and the rest", &["replace.", "replace"]),
     ("the program itself", &["program"]),
@@ -49,13 +52,18 @@ pub fn parts(cell: &Cell) -> Vec<(usize, f64)> {
     let mut sums = vec![0.0; PARTS.len()];
     for metric in &cell.metrics {
         let name = metric.name.as_str();
-        let is_call = matches!(name, "info" | "read" | "revision" | "add_counters" | "program");
+        let is_call = matches!(
+            name,
+            "info" | "read" | "revision" | "add_counters" | "program"
+        );
         let is_phase = name.starts_with("replace.");
         let undivided = name == "replace" && !cell.metrics.iter().any(is_replace_phase);
         if !(is_call || is_phase || undivided) {
             continue;
         }
-        let place = PARTS.iter().position(|(_, of)| of.iter().any(|of| name.starts_with(of)));
+        let place = PARTS
+            .iter()
+            .position(|(_, of)| of.iter().any(|of| name.starts_with(of)));
         if let Some(place) = place {
             sums[place] += float(metric.median);
         }
@@ -90,10 +98,14 @@ pub fn float(value: u64) -> f64 {
 
 /// The layers of one contender's cells, in rising order of rules, and the parts that they have.
 pub fn layers(cells: &[&Cell]) -> (Vec<Layer>, Vec<usize>) {
-    let stacks: Vec<(f64, Vec<(usize, f64)>)> =
-        cells.iter().map(|cell| (float(cell.rules), parts(cell))).collect();
-    let mut used: Vec<usize> =
-        stacks.iter().flat_map(|(_, parts)| parts.iter().map(|(part, _)| *part)).collect();
+    let stacks: Vec<(f64, Vec<(usize, f64)>)> = cells
+        .iter()
+        .map(|cell| (float(cell.rules), parts(cell)))
+        .collect();
+    let mut used: Vec<usize> = stacks
+        .iter()
+        .flat_map(|(_, parts)| parts.iter().map(|(part, _)| *part))
+        .collect();
     used.sort_unstable();
     used.dedup();
     let layers = used.iter().map(|part| {
@@ -120,8 +132,11 @@ mod tests {
     fn a_stack_is_as_high_as_its_parts_together() {
         let document = testing::document();
         let restore = document.restore.unwrap();
-        let own: Vec<_> =
-            restore.cells.iter().filter(|cell| cell.contender == "ipt-trace").collect();
+        let own: Vec<_> = restore
+            .cells
+            .iter()
+            .filter(|cell| cell.contender == "ipt-trace")
+            .collect();
         let (layers, used) = layers(&own);
         assert_eq!(layers.len(), used.len());
         for (place, cell) in own.iter().enumerate() {
@@ -138,7 +153,8 @@ mod tests {
     fn what_no_probe_sees_is_divided_by_processor_time() {
         let document = testing::document();
         let mut cell = document.restore.unwrap().cells[7].clone();
-        cell.metrics.retain(|metric| !metric.name.starts_with("replace"));
+        cell.metrics
+            .retain(|metric| !metric.name.starts_with("replace"));
         let whole: f64 = parts(&cell).iter().map(|(_, time)| time).sum();
         let wall = super::float(cell.metric("wall").unwrap().median);
         assert!((whole - wall).abs() < 1.0);

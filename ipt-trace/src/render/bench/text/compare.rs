@@ -54,7 +54,9 @@ fn changes(page: &mut Page, changes: &[&Change]) {
             (Some(low), Some(high)) => format!("{low:+.1} to {high:+.1} %"),
             _ => String::new(),
         };
-        let percent = change.percent.map_or_else(String::new, |p| format!("{p:+.1} %"));
+        let percent = change
+            .percent
+            .map_or_else(String::new, |p| format!("{p:+.1} %"));
         table.row([
             words::count(change.size),
             clean(&change.contender),
@@ -83,7 +85,9 @@ const fn word(change: &Change) -> &'static str {
 fn summary(compared: &Comparison) -> String {
     let count = |judgement| {
         let changes = compared.changes.iter();
-        changes.filter(|change| change.judgement == judgement).count()
+        changes
+            .filter(|change| change.judgement == judgement)
+            .count()
     };
     let mut text = format!(
         "Of {} metrics {} are better, {} are worse, and of {} no change is shown",

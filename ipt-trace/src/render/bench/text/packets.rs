@@ -136,7 +136,10 @@ fn replaces(page: &mut Page, packets: &Packets) {
         let middle = |values: &[u64]| optional(crate::report::bench::median(values));
         let most = |values: &[u64]| optional(values.iter().max().copied());
         let (worst, silence) = (all(|r| r.max_ns), all(|r| r.silence_ns));
-        let off = cell.replaces.iter().filter_map(|r| Some((r.bh_off_ns?, r.bh_off_quality?)));
+        let off = cell
+            .replaces
+            .iter()
+            .filter_map(|r| Some((r.bh_off_ns?, r.bh_off_quality?)));
         let off = off.max_by_key(|(ns, _)| *ns).map_or_else(
             || NOT_MEASURED.to_owned(),
             |(ns, quality)| format!("{}{}", figures::mark(quality), words::duration(ns)),
@@ -173,7 +176,11 @@ fn worst(page: &mut Page, packets: &Packets) {
             let phase = late.phase.as_ref().map_or_else(
                 || NOT_MEASURED.to_owned(),
                 |phase| {
-                    format!("{} ({})", figures::label(phase), words::duration(late.phase_ns))
+                    format!(
+                        "{} ({})",
+                        figures::label(phase),
+                        words::duration(late.phase_ns)
+                    )
                 },
             );
             table.row([

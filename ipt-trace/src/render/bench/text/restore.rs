@@ -71,7 +71,9 @@ fn costs(page: &mut Page, restore: &Restore) {
         ("table", Align::Right),
     ]);
     for cell in &restore.cells {
-        let blob = cell.blob_bytes.map_or_else(|| NOT_MEASURED.to_owned(), words::bytes);
+        let blob = cell
+            .blob_bytes
+            .map_or_else(|| NOT_MEASURED.to_owned(), words::bytes);
         table.row([
             first_of_size(restore, cell),
             clean(&cell.contender),
@@ -164,7 +166,10 @@ fn calls(page: &mut Page, restore: &Restore) {
     for cell in seen(restore) {
         let columns = ["program", "info", "read", "replace", "add_counters"];
         let head = [words::count(cell.rules), clean(&cell.contender)];
-        table.row(head.into_iter().chain(columns.map(|name| of_cell(cell, name))));
+        table.row(
+            head.into_iter()
+                .chain(columns.map(|name| of_cell(cell, name))),
+        );
     }
     page.blank();
     page.heading("Time in the program and in each call");
@@ -195,7 +200,10 @@ fn felt(page: &mut Page, restore: &Restore) {
             "ipi_sync",
         ];
         let head = [words::count(cell.rules), clean(&cell.contender)];
-        table.row(head.into_iter().chain(columns.map(|name| of_cell(cell, name))));
+        table.row(
+            head.into_iter()
+                .chain(columns.map(|name| of_cell(cell, name))),
+        );
     }
     page.blank();
     page.heading("What others feel");
@@ -205,8 +213,9 @@ fn felt(page: &mut Page, restore: &Restore) {
 /// The kernel's phases by size, for each contender.
 fn phases(page: &mut Page, document: &Document, restore: &Restore) {
     for contender in &document.contenders {
-        let own: Vec<&Cell> =
-            seen(restore).filter(|cell| cell.contender == contender.name).collect();
+        let own: Vec<&Cell> = seen(restore)
+            .filter(|cell| cell.contender == contender.name)
+            .collect();
         let mut names: Vec<&str> = Vec::new();
         for metric in own.iter().flat_map(|cell| &cell.metrics) {
             let inner = metric.name.starts_with("replace.")
@@ -291,7 +300,11 @@ fn budgets(page: &mut Page, restore: &Restore) {
 }
 
 fn legend(page: &mut Page, restore: &Restore) {
-    let doubt = restore.cells.iter().flat_map(|cell| &cell.metrics).any(|m| !m.conclusive)
+    let doubt = restore
+        .cells
+        .iter()
+        .flat_map(|cell| &cell.metrics)
+        .any(|m| !m.conclusive)
         || restore.versus.iter().any(|versus| !versus.shown);
     let mut text = "≤ at most, ~ about, no mark: exact; – not measured".to_owned();
     if restore.tier != Tier::None {

@@ -6,7 +6,7 @@ mod rate;
 use std::io::Write as _;
 
 use super::super::address::parse_prefix_length;
-use super::super::numbers::parse_decimal;
+use super::c::atoi;
 use super::value::{get_u32, print_set, put};
 use super::{Bits, Extension, Int, Opt, Shown, Value};
 use crate::kernel::Family;
@@ -245,8 +245,7 @@ const fn options3() -> [Opt; 13] {
             words: 1,
             span: (INTERVAL, 4),
             parse: |words, _, data| {
-                let seconds = parse_decimal(words[0])?;
-                let seconds = i32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+                let seconds = atoi(words[0]).filter(|seconds| *seconds > 0);
                 let seconds = seconds
                     .ok_or_else(|| format!("\"{}\" is not a number of seconds", words[0]))?;
                 put(data, INTERVAL, &seconds.to_ne_bytes());

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use super::super::super::numbers::{parse_decimal, parse_number};
+use super::super::super::numbers::parse_number;
+use super::super::c::strtoul;
 use super::super::value::{is_start_of, put};
 use super::{ABOVE, BYTE_SHIFT, BYTES, BYTES_BURST_EXPIRE, BYTES_EXPIRE, layout_of};
 
@@ -50,49 +51,59 @@ pub(super) fn parse_limit<const REVISION: u8>(
     Ok(())
 }
 
-/// `numberb/s`, by thousands of 1024 with a k or m: the bytes, or the most there are.
+/// `numberb/s`, by thousands of 1024 with a k or m: the bytes, or the most there are. What stands
+/// between the digits and the unit does not count.
 fn parse_bytes(word: &str) -> Option<u64> {
     let (number, _) = word.split_once("b/s")?;
-    let (digits, factor) = split_factor(number);
-    let number = parse_decimal(digits).ok().filter(|number| *number > 0)?;
-    Some(number.saturating_mul(factor))
+    let factor = factor(number.bytes().last()?);
+    Some(digits(number)?.saturating_mul(factor))
 }
 
-fn split_factor(word: &str) -> (&str, u64) {
-    if let Some(digits) = word.strip_suffix('m') {
-        (digits, 1024 * 1024)
-    } else if let Some(digits) = word.strip_suffix('k') {
-        (digits, 1024)
-    } else {
-        (word, 1)
+const fn factor(letter: u8) -> u64 {
+    match letter {
+        b'm' => 1024 * 1024,
+        b'k' => 1024,
+        _ => 1,
     }
 }
 
-/// `rate[/second|minute|hour|day]`, units abbreviated at will: the rate, and the unit's seconds.
+/// The positive number that a word begins with.
+fn digits(word: &str) -> Option<u64> {
+    let (number, _) = strtoul(word, 10);
+    // What is negative for C, or too great for a number with a sign.
+    (1..=i64::MAX.cast_unsigned())
+        .contains(&number)
+        .then_some(number)
+}
+
+/// `rate[/second|minute|hour|day]`, units abbreviated at will: the rate, and the unit's seconds. What
+/// stands behind the rate's digits does not count.
 fn parse_rate(word: &str) -> Option<(u64, u32)> {
     let (rate, unit) = word.split_once('/').unwrap_or((word, "second"));
     let (_, seconds) = ["second", "minute", "hour", "day"]
         .into_iter()
         .zip([1, 60, 3600, 86_400])
         .find(|(name, _)| is_start_of(unit, name))?;
-    let rate = parse_decimal(rate).ok().filter(|rate| *rate > 0)?;
-    Some((rate, seconds))
+    Some((digits(rate)?, seconds))
 }
 
 /// Packets; or bytes, with a unit, which are converted when the rate is known.
 pub(super) fn parse_burst<const REVISION: u8>(word: &str, data: &mut [u8]) -> Result<(), String> {
     let layout = const { layout_of(REVISION) };
-    let burst = if let Ok(number) = parse_number(word, 0, u64::MAX) {
-        parse_number(word, 1, layout.burst_max)?;
-        number
-    } else {
-        let (digits, factor) = split_factor(word.strip_suffix('b').unwrap_or(word));
-        let number = parse_number(digits, 1, layout.burst.max())
-            .map_err(|_| format!("\"{word}\" is no number of packets, nor of bytes like 64kb"))?;
-        number
-            .checked_mul(factor)
-            .filter(|burst| *burst <= layout.burst.max())
-            .ok_or_else(|| format!("\"{word}\" is more than the kernel can count"))?
+    // Letters other than a k or m behind the digits do not count.
+    let (_, rest) = strtoul(word, 0);
+    let burst = match rest.bytes().next() {
+        None => parse_number(word, 1, layout.burst_max)?,
+        Some(letter) => {
+            let digits = &word[..word.len() - rest.len()];
+            let number = parse_number(digits, 1, layout.burst.max()).map_err(|_| {
+                format!("\"{word}\" is no number of packets, nor of bytes like 64kb")
+            })?;
+            number
+                .checked_mul(factor(letter))
+                .filter(|burst| *burst <= layout.burst.max())
+                .ok_or_else(|| format!("\"{word}\" is more than the kernel can count"))?
+        }
     };
     layout.burst.put(data, burst);
     Ok(())

@@ -1,0 +1,210 @@
+//! Records handed out as they come, and probes that follow the modules that come and go.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ipt_trace_common::{Record, Site};
+
+use super::{
+    attach::Attached,
+    recording::{Losses, Point, Tier},
+    ring::{self, Reader},
+    symbols::Symbols,
+};
+use crate::kernel::clock::monotonic_ns;
+
+/// The modules whose functions are probed.
+const MODULES: [&str; 3] = ["x_tables", "ip_tables", "ip6_tables"];
+
+/// How often the counters of what was dropped are read while records come: it takes a call for
+/// each program and link.
+const COUNT_EVERY: Duration = Duration::from_millis(200);
+
+/// For so long after the last record, empty batches say how time goes on.
+const ATTENTIVE: Duration = Duration::from_secs(3);
+
+/// The kernel's symbols are tens of megabytes, so they are let go when no new address has come for
+/// so long.
+const KEEP_SYMBOLS: Duration = Duration::from_secs(5);
+
+/// Where the records of a stream go.
+pub struct Live {
+    /// Takes them. While it does not return, records wait in the ring, and those that do not fit
+    /// any more are counted as lost.
+    pub sink: Box<dyn FnMut(Batch) + Send>,
+    /// Size of the ring.
+    pub ring_bytes: u32,
+}
+
+/// What was read out of the ring at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// The records, in the ring's order.
+    pub records: Vec<Record>,
+    /// Kernel symbols of addresses that were not in a batch before.
+    pub symbols: Vec<(u64, String)>,
+    /// No record of an earlier time than this (`CLOCK_MONOTONIC`, in nanoseconds) is still to
+    /// come. `u64::MAX` in the last batch.
+    pub read_ns: u64,
+    /// What was lost from the start to `counted_ns`.
+    pub losses: Losses,
+    /// When that was counted (`CLOCK_MONOTONIC`, in nanoseconds).
+    pub counted_ns: u64,
+    /// Every attach point, if any has changed.
+    pub points: Option<Vec<Point>>,
+}
+
+/// The sending side of a stream.
+pub struct Stream {
+    live: Live,
+    /// What each address is called, or that it has no name.
+    names: BTreeMap<u64, Option<String>>,
+    symbols: Option<Symbols>,
+    symbols_used: Instant,
+    missed_before: Option<u64>,
+    losses: Losses,
+    counted_ns: u64,
+    last_record: Instant,
+    loaded: [bool; MODULES.len()],
+}
+
+impl Stream {
+    pub fn new(live: Live, missed_before: Option<u64>) -> Self {
+        let now = Instant::now();
+        Self {
+            live,
+            names: BTreeMap::new(),
+            symbols: None,
+            symbols_used: now,
+            missed_before,
+            losses: Losses {
+                lost_records: 0,
+                missed_hits: missed_before.map(|_| 0),
+            },
+            counted_ns: monotonic_ns(),
+            last_record: now,
+            loaded: MODULES.map(is_loaded),
+        }
+    }
+
+    /// Sends what the reader has, if there is anything to say.
+    pub fn pass_on(&mut self, reader: &mut Reader, attached: &mut Attached) {
+        let points = self.follow_modules(attached);
+        let now = Instant::now();
+        if !reader.records.is_empty() {
+            self.last_record = now;
+        }
+        if self.symbols.is_some() && self.symbols_used.elapsed() > KEEP_SYMBOLS {
+            self.symbols = None;
+        }
+        if points.is_none() && now.duration_since(self.last_record) > ATTENTIVE {
+            return;
+        }
+        self.send(reader, attached, points);
+    }
+
+    /// Sends the rest and closes the stream.
+    pub fn finish(mut self, reader: &mut Reader, attached: &mut Attached) {
+        self.count(attached, reader.undecoded);
+        self.counted_ns = u64::MAX;
+        reader.read_ns = u64::MAX;
+        self.send(reader, attached, None);
+    }
+
+    fn send(&mut self, reader: &mut Reader, attached: &mut Attached, points: Option<Vec<Point>>) {
+        let records = std::mem::take(&mut reader.records);
+        let since = Duration::from_nanos(monotonic_ns().saturating_sub(self.counted_ns));
+        if since >= COUNT_EVERY && self.counted_ns != u64::MAX {
+            self.count(attached, reader.undecoded);
+        }
+        let batch = Batch {
+            symbols: self.name(&records, attached),
+            records,
+            read_ns: reader.read_ns,
+            losses: self.losses,
+            counted_ns: self.counted_ns,
+            points,
+        };
+        (self.live.sink)(batch);
+    }
+
+    fn count(&mut self, attached: &Attached, undecoded: u64) {
+        self.counted_ns = monotonic_ns();
+        self.losses = Losses {
+            lost_records: ring::lost(attached) + undecoded,
+            missed_hits: self
+                .missed_before
+                .zip(attached.missed())
+                .map(|(before, now)| now.saturating_sub(before)),
+        };
+    }
+
+    /// Names the addresses of code that no batch had before. (Locks are left out: their number has
+    /// no bound.) The symbols are too large to keep.
+    fn name(&mut self, records: &[Record], attached: &mut Attached) -> Vec<(u64, String)> {
+        let addresses = records.iter().filter(|record| {
+            record.a != 0
+                && ring::holds_address(record.site)
+                && record.site != Site::ContentionBegin as u16
+        });
+        let new: BTreeSet<u64> = addresses
+            .map(|record| record.a)
+            .filter(|address| !self.names.contains_key(address))
+            .collect();
+        if new.is_empty() {
+            return Vec::new();
+        }
+        self.symbols_used = Instant::now();
+        if self.symbols.is_none() {
+            self.symbols = attached.symbols.take().or_else(|| Symbols::read().ok());
+        }
+        let Some(symbols) = &self.symbols else {
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        for address in new {
+            let name = symbols.name_of(address);
+            named.extend(name.clone().map(|name| (address, name)));
+            self.names.insert(address, name);
+        }
+        named
+    }
+
+    /// Attaches to modules that were loaded and lets go of those that are gone; gives all points
+    /// if any changed.
+    fn follow_modules(&mut self, attached: &mut Attached) -> Option<Vec<Point>> {
+        if attached.tier() != Tier::Kprobe {
+            return None;
+        }
+        let loaded = MODULES.map(is_loaded);
+        if loaded == self.loaded {
+            return None;
+        }
+        let mut come = false;
+        for ((module, before), now) in MODULES.iter().zip(self.loaded).zip(loaded) {
+            match (before, now) {
+                (true, false) => attached.forget_module(module),
+                (false, true) => come = true,
+                _ => {}
+            }
+        }
+        self.loaded = loaded;
+        if come {
+            attached.attach_missing();
+            self.symbols = None;
+            self.names.retain(|_, name| name.is_some());
+        }
+        Some(attached.points.clone())
+    }
+}
+
+/// Whether a module is there: its state says so once its functions may be called.
+fn is_loaded(module: &str) -> bool {
+    let folder = Path::new("/sys/module").join(module);
+    // What is built in has no state.
+    std::fs::read_to_string(folder.join("initstate"))
+        .map_or_else(|_| folder.exists(), |state| state.trim_end() == "live")
+}

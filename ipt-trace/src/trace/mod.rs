@@ -1,0 +1,22 @@
+//! `ipt-trace trace`: every replace on the machine, as it ends.
+//!
+//! The probes' records come in batches; the [`engine`] makes events of them, and the [`hub`] hands
+//! each to all consumers, which run on threads of their own and cannot hold the trace up.
+
+pub mod diff;
+pub mod engine;
+pub mod event;
+pub mod filter;
+pub mod hub;
+mod identity;
+pub mod run;
+pub mod schema;
+pub mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Parent, Process};
+pub use filter::Filter;
+pub use hub::Hub;
+pub use run::{Config, TraceError, Tracer};
+pub use summary::Summary;

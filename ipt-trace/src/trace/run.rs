@@ -1,0 +1,321 @@
+//! The trace's main loop.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    engine::{self, Engine, Finished},
+    event::{Level, Message, Notice},
+    filter::Filter,
+    hub::Hub,
+    summary::{Dropped, Summary, Tally},
+};
+use crate::{
+    correlate::is_lossy,
+    probe::{
+        self, Batch, Losses, Point, PointState, ProbeError, Recording, Request, Session, Tier,
+    },
+    report,
+};
+
+/// How many inputs may wait: then the ring waits, which counts what it loses.
+const INPUTS: usize = 16;
+
+/// How often losses are told of, at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// The probes could not be started.
+    #[error(transparent)]
+    Probes(#[from] ProbeError),
+    /// Nothing can be attached here.
+    #[error("nothing can be traced: {0}")]
+    Nothing(String),
+}
+
+/// What to trace.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which probes.
+    pub request: Request,
+    /// How they run.
+    pub options: probe::Options,
+    /// What events are to have in them.
+    pub engine: engine::Options,
+    /// Which events are told.
+    pub filter: Filter,
+    /// For how long; without it until somebody stops it.
+    pub duration: Option<Duration>,
+}
+
+/// What the loop waits for.
+#[derive(Debug)]
+enum Input {
+    Batch(Box<Batch>),
+    /// Nothing comes from the probes any more.
+    Ended,
+    /// A consumer has something to tell all others.
+    Publish(Message),
+    Rotate,
+    Stop,
+}
+
+/// The way into a running trace.
+#[derive(Clone, Debug)]
+pub struct Handle(SyncSender<Input>);
+
+impl Handle {
+    /// Ends the trace.
+    pub fn stop(&self) {
+        // A trace that is over needs no end.
+        let _ = self.0.send(Input::Stop);
+    }
+
+    /// Has files closed and new ones begun.
+    pub fn rotate(&self) {
+        let _ = self.0.send(Input::Rotate);
+    }
+
+    /// Tells all consumers something.
+    pub fn publish(&self, message: Message) {
+        let _ = self.0.send(Input::Publish(message));
+    }
+}
+
+/// Says that nothing more comes when whoever had it is gone, for whatever reason.
+struct EndGuard(SyncSender<Input>);
+
+impl Drop for EndGuard {
+    fn drop(&mut self) {
+        let _ = self.0.send(Input::Ended);
+    }
+}
+
+/// Takes finished events with what belongs to them; see [`Tracer::watch`].
+pub type Watcher = Box<dyn FnMut(&Finished) + Send>;
+
+/// A trace whose probes are attached.
+pub struct Tracer {
+    session: Session,
+    inputs: Receiver<Input>,
+    sender: SyncSender<Input>,
+    hub: Hub,
+    engine: Engine,
+    tally: Tally,
+    filter: Filter,
+    deadline: Option<Instant>,
+    began: Instant,
+    told: Losses,
+    told_at: Option<Instant>,
+    watchers: Vec<Watcher>,
+}
+
+impl Tracer {
+    /// Attaches the probes.
+    pub fn start(config: Config) -> Result<Self, TraceError> {
+        let (sender, inputs) = sync_channel(INPUTS);
+        let guard = EndGuard(sender.clone());
+        let sink = move |batch| {
+            let _ = guard.0.send(Input::Batch(Box::new(batch)));
+        };
+        let session = Session::stream(config.request, config.options, sink)?;
+        if session.tier() == Tier::None {
+            return Err(TraceError::Nothing(session.tier_reason().to_owned()));
+        }
+        let began = Instant::now();
+        Ok(Self {
+            engine: Engine::new(config.engine, session.points()),
+            session,
+            inputs,
+            sender,
+            hub: Hub::default(),
+            tally: Tally::default(),
+            filter: config.filter,
+            deadline: config.duration.map(|duration| began + duration),
+            began,
+            told: Losses::default(),
+            told_at: None,
+            watchers: Vec::new(),
+        })
+    }
+
+    /// The attached probes.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The way into it once it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(self.sender.clone())
+    }
+
+    /// The consumers, to add some.
+    pub const fn hub(&mut self) -> &mut Hub {
+        &mut self.hub
+    }
+
+    /// Adds one that sees each event that passes the filter right before the consumers do, on the
+    /// trace's own thread: it must not wait for anything.
+    pub fn watch(&mut self, watcher: Watcher) {
+        self.watchers.push(watcher);
+    }
+
+    /// Traces until it is stopped. Says what it came to, and which consumers were so far behind that
+    /// they did not get that.
+    pub fn run(mut self) -> (Arc<Summary>, Vec<&'static str>) {
+        loop {
+            match self.next() {
+                Some(Input::Batch(batch)) => self.take(*batch),
+                Some(Input::Publish(message)) => self.hub.publish(&message),
+                Some(Input::Rotate) => self.hub.publish(&Message::Rotate),
+                Some(Input::Ended) => {
+                    let text = "the thread that reads the probes' records has ended, and with it \
+                                the trace";
+                    self.notice(Level::Warning, text);
+                    break;
+                }
+                Some(Input::Stop) | None => {
+                    self.drain();
+                    break;
+                }
+            }
+        }
+        self.finish()
+    }
+
+    /// The next input; `None` when the time is over.
+    fn next(&self) -> Option<Input> {
+        let Some(deadline) = self.deadline else {
+            return self.inputs.recv().ok();
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.inputs.recv_timeout(left) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
+        }
+    }
+
+    /// Detaches, and takes what was still in the ring.
+    fn drain(&mut self) {
+        self.session.stop();
+        while let Ok(input) = self.inputs.recv() {
+            match input {
+                Input::Batch(batch) => self.take(*batch),
+                Input::Publish(message) => self.hub.publish(&message),
+                Input::Ended => break,
+                Input::Rotate | Input::Stop => {}
+            }
+        }
+    }
+
+    fn take(&mut self, batch: Batch) {
+        if let Some(points) = &batch.points {
+            let text = attached(points);
+            self.notice(Level::Info, text);
+        }
+        let losses = batch.losses;
+        let finished = self.engine.take(batch);
+        self.tell(finished);
+        self.tell_losses(losses);
+    }
+
+    fn tell(&mut self, finished: Vec<Finished>) {
+        for finished in finished {
+            if !self.filter.passes(&finished.event) {
+                self.tally.add_filtered();
+                continue;
+            }
+            self.tally.add(&finished.event);
+            for watcher in &mut self.watchers {
+                watcher(&finished);
+            }
+            self.hub.publish(&Message::Event(Arc::new(finished.event)));
+        }
+    }
+
+    fn tell_losses(&mut self, losses: Losses) {
+        let recently = self.told_at.is_some_and(|at| at.elapsed() < TELL_EVERY);
+        if losses == self.told || !is_lossy(&losses) || recently {
+            return;
+        }
+        let missed = |losses: &Losses| losses.missed_hits.unwrap_or(0);
+        let text = format!(
+            "lost {} records and {} probe hits; what was under way then is marked \"at least\"",
+            losses.lost_records.saturating_sub(self.told.lost_records),
+            missed(&losses).saturating_sub(missed(&self.told))
+        );
+        self.told = losses;
+        self.told_at = Some(Instant::now());
+        self.notice(Level::Warning, text);
+    }
+
+    fn notice(&mut self, level: Level, text: impl Into<String>) {
+        let notice = Notice::now(level, text);
+        self.hub.publish(&Message::Notice(Arc::new(notice)));
+    }
+
+    fn finish(mut self) -> (Arc<Summary>, Vec<&'static str>) {
+        let finished = self.engine.finish();
+        self.tell(finished);
+        let lasted = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // Watchers' threads end when nobody feeds them any more.
+        self.watchers.clear();
+        let recording = self.session.finish();
+        let summary = Arc::new(Summary {
+            calls: self.engine.calls(),
+            unexplained: self.engine.unexplained(),
+            dropped: dropped(&self.hub),
+            ..with_recording(self.tally.summary(lasted), &recording)
+        });
+        let stuck = self.hub.end(&Message::End(summary.clone()));
+        (summary, stuck)
+    }
+}
+
+fn dropped(hub: &Hub) -> Vec<Dropped> {
+    let slow = hub.dropped().map(|(name, messages)| Dropped {
+        consumer: name.to_owned(),
+        messages,
+    });
+    slow.collect()
+}
+
+/// Adds what only the probes know at the end.
+fn with_recording(summary: Summary, recording: &Recording) -> Summary {
+    let probes = report::Probes::of(recording);
+    let mut not_measured: Vec<String> = probes
+        .failed
+        .iter()
+        .chain(&probes.absent)
+        .map(|missing| missing.lacks.clone())
+        .collect();
+    not_measured.sort();
+    not_measured.dedup();
+    Summary {
+        softirqs: report::Softirq::of(recording),
+        losses: Some(report::Losses::from(recording.losses)),
+        not_measured,
+        ..summary
+    }
+}
+
+/// How many points are attached now, in words.
+fn attached(points: &[Point]) -> String {
+    let count =
+        |is: fn(&PointState) -> bool| points.iter().filter(|point| is(&point.state)).count();
+    let attached = count(|state| matches!(state, PointState::Attached));
+    let failed = count(|state| matches!(state, PointState::Failed(_)));
+    let failures = if failed > 0 {
+        format!(", {failed} failed")
+    } else {
+        String::new()
+    };
+    format!("a module was loaded or unloaded: {attached} probes are attached now{failures}")
+}
