@@ -41,7 +41,7 @@ fn tail(page: &mut Page, document: &Document) {
         .cpus_online
         .map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
     page.prose(&format!(
-        "Linux {} on {}{cpus}; {} to {} after {}.",
+        "Linux {} on {}{cpus}; {} {}; it took {}.",
         clean(&machine.kernel_release),
         clean(&machine.architecture),
         document.tool.name,
