@@ -50,6 +50,11 @@ pub enum Command {
     Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
+    /// Measure what a restore costs by rule count, and what packets feel meanwhile
+    Bench(super::bench::args::Bench),
+    /// What measures for `bench`, in namespaces of its own
+    #[command(hide = true)]
+    BenchWorker,
 }
 
 /// `restore`. What iptables-legacy-restore has too means the same.
@@ -252,6 +257,21 @@ pub struct Trace {
     /// Only what the kernel refused
     #[arg(long, help_heading = FILTERS)]
     pub failed: bool,
+    /// Show the rules that came and went below each replace. The table is read for it, which holds
+    /// the mutex
+    #[arg(long)]
+    pub diff: bool,
+    /// How much of the time may be spent on these reads at most; what is left out is told together
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    pub diff_share: f64,
+    /// Run a command in a shell for each line like this ("bh_off>1ms and table=nat"), with the line
+    /// as JSON on its standard input. May be given several times
+    #[arg(long, num_args = 2, value_names = ["EXPR", "COMMAND"], action = clap::ArgAction::Append)]
+    pub exec_on: Vec<String>,
+    /// How many of these commands may run at once
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub exec_max: u16,
     /// How lines are written to standard output
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub format: LineFormat,
@@ -276,6 +296,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write a number and a unit, like 500us or 10s");
     let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// A share of 100.
+fn percent(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is no share: write a number from 0 to 100");
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    number
+        .ok()
+        .filter(|share| (0.0..=100.0).contains(share))
+        .ok_or_else(wrong)
 }
 
 /// Values of `--family`.

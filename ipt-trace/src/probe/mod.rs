@@ -7,6 +7,7 @@ mod identity;
 mod live;
 mod lock_file;
 mod misses;
+mod names;
 mod own;
 mod parse;
 mod recording;
@@ -23,6 +24,7 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
+pub use names::Names;
 pub use parse::Document;
 pub use recording::{
     Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,

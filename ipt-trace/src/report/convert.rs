@@ -19,8 +19,13 @@ pub(super) fn error(operation: &Operation) -> Option<String> {
     Some(if errno == Errno::UnknownErrno {
         format!("error {result}")
     } else {
-        format!("{errno:?}")
+        self::errno(errno)
     })
+}
+
+/// An errno's name.
+pub(super) fn errno(errno: Errno) -> String {
+    format!("{errno:?}")
 }
 
 /// The kernel's phases of a call.

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use super::Style;
 use crate::report::{Replace, Report, Tier, words};
-use page::{Page, clean};
+use page::Page;
+pub(super) use page::{clean, paint, wrap};
 
 /// The whole report.
 pub fn report(report: &Report, style: &Style) -> Vec<u8> {
