@@ -4,6 +4,7 @@ mod counters;
 mod failures;
 mod killed;
 mod lines;
+mod options;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 8] = [
+    let groups: [(&[Test], &Option<String>); 9] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
+        (options::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),
