@@ -17,7 +17,6 @@ pub enum Expected {
 
 const JOINED: &str = "iptables 1.8.9 takes the whole word for the value";
 const GARBAGE: &str = "iptables reads the number and does not mind what follows";
-const NEVER: &str = "it never matches";
 const NO_PREFIX: &str = "iptables makes /32 of it without a word";
 const ATON: &str = "a notation of the resolver's, more likely mistyped than meant";
 const WINDOWS: &str = "lines may end as on other systems";
