@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod correlate;
+pub mod exec;
 pub mod generate;
 pub mod kernel;
 pub mod probe;

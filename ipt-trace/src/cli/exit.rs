@@ -15,6 +15,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Any failure, with its code.
+    pub fn new(code: u8, message: impl Display) -> Self {
+        Self {
+            code,
+            message: Some(message.to_string()),
+        }
+    }
+
+    /// The same failure with another code.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// The kernel refused, or a table kept changing.
     pub fn kernel(message: impl Display) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+pub mod file;
 mod identity;
 mod live;
 mod lock_file;
@@ -14,6 +15,7 @@ mod sample;
 mod session;
 #[doc(hidden)]
 pub mod sites;
+pub mod survey;
 mod symbols;
 mod table;
 mod text;
@@ -26,6 +28,7 @@ pub use recording::{
     Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
 };
 pub use session::{Options, ProbeError, Session};
-pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
-pub use text::TextError;
+pub use survey::Survey;
+pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
+pub use text::{Document, TextError};
 pub use tier::Unavailable;

@@ -2,6 +2,8 @@
 
 pub mod json;
 pub mod line;
+pub mod perfetto;
+pub mod probes;
 mod style;
 pub mod text;
 

@@ -44,6 +44,7 @@ fn headline(page: &mut Page, report: &Report) -> String {
         .filter(|replace| replace.error.is_none())
         .collect();
     let what = match (done.as_slice(), report.replaces.len()) {
+        ([], 0) if report.exec.is_some() => return "The command replaced no table.".to_owned(),
         ([], _) => return "No table was replaced.".to_owned(),
         (some, all) if some.len() == all => tables(some),
         (some, all) => format!("{} of {all} replaces done", some.len()),
