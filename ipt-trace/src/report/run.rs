@@ -145,11 +145,7 @@ impl Run {
 
     /// Writes it as a file.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let mut notes = vec![
-            (note::TOOL, env!("CARGO_PKG_VERSION").to_owned()),
-            (note::MACHINE, serde_json::to_string(&self.machine)?),
-            (note::CLOCK, serde_json::to_string(&self.clock)?),
-        ];
+        let mut notes = notes(&self.machine, self.clock)?;
         match &self.subject {
             Subject::Restore(outcome) => {
                 notes.push((note::RESTORE, serde_json::to_string(outcome)?));
@@ -186,6 +182,19 @@ impl Run {
             recording: document.recording,
         })
     }
+}
+
+/// The notes of a file in which the replaces of others are recorded, on this machine.
+pub fn notes_of_others() -> io::Result<Vec<(&'static str, String)>> {
+    notes(&Machine::this(), Clock::now())
+}
+
+fn notes(machine: &Machine, clock: Clock) -> io::Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        (note::TOOL, env!("CARGO_PKG_VERSION").to_owned()),
+        (note::MACHINE, serde_json::to_string(machine)?),
+        (note::CLOCK, serde_json::to_string(&clock)?),
+    ])
 }
 
 fn parse<T: DeserializeOwned>(name: &'static str, value: &str) -> Result<T, RunError> {

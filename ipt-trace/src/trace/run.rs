@@ -249,6 +249,7 @@ impl Tracer {
         if let Some(points) = &batch.points {
             let text = attached(points);
             self.notice(Level::Info, text);
+            self.hub.publish(&Message::Points(Arc::new(points.clone())));
         }
         let losses = batch.losses;
         let finished = self.engine.take(batch);
