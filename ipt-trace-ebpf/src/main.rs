@@ -18,8 +18,11 @@
               record's words hold numbers of every width and sign"
 )]
 
+mod arrival;
+mod follow;
 mod ipi;
 mod lock;
+mod lock_file;
 mod operation;
 mod softirq;
 mod swap;

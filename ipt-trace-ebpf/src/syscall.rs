@@ -77,10 +77,6 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
     {
         return 0;
     }
-    // Every replace begins with GET_INFO, so this one says who comes.
-    if direction == 0 && optname == REPLACE_OR_INFO {
-        operation::announce();
-    }
     let time_ns = operation::now();
     let call = u64::from(level) | u64::from(optname) << 16 | direction;
     // SAFETY: as above.
@@ -190,7 +186,7 @@ fn sizes(operation: &Open, time_ns: u64, at_exit: bool) {
 
 /// Sixteen bytes as a record's two words.
 #[inline(always)]
-fn words(bytes: [u8; 16]) -> (u64, u64) {
+pub fn words(bytes: [u8; 16]) -> (u64, u64) {
     let [a, b]: [u64; 2] =
         // SAFETY: both are sixteen bytes without padding, and every value of them is valid.
         unsafe { core::mem::transmute(bytes) };

@@ -26,11 +26,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let text = KernelText::open()?;
     let symbols = fs::read_to_string("/proc/kallsyms")?;
     let symbols: Vec<_> = symbols.lines().filter_map(symbol).collect();
-    let mut starts: Vec<u64> = symbols.iter().map(|(address, ..)| *address).collect();
+    let mut starts: Vec<u64> = symbols.iter().map(|symbol| symbol.0).collect();
     starts.sort_unstable();
     println!("# {}", fs::read_to_string("/proc/version")?.trim());
     let mut wanted = BTreeMap::new();
-    for (address, name, module) in symbols {
+    for (address, kind, name, module) in symbols {
+        let is_function = matches!(kind, "t" | "T" | "w" | "W");
+        if !is_function && !SYMBOLS.contains(&name) {
+            continue;
+        }
         if MODULES.contains(&module) {
             println!("{address:#x} {name} {module}");
             if FUNCTIONS.contains(&name.split('.').next().unwrap_or(name)) {
@@ -52,12 +56,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Address, name and module of a function, or of anything in per-CPU memory.
-fn symbol(line: &str) -> Option<(u64, &str, &str)> {
+/// Address, kind, name and module.
+fn symbol(line: &str) -> Option<(u64, &str, &str, &str)> {
     let mut words = line.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
-    let kind = words.next()?;
-    let name = words.next()?;
-    let is_wanted = matches!(kind, "t" | "T" | "w" | "W") || SYMBOLS.contains(&name);
-    is_wanted.then_some((address, name, words.next().unwrap_or("")))
+    let (kind, name) = (words.next()?, words.next()?);
+    Some((address, kind, name, words.next().unwrap_or("")))
 }

@@ -1,18 +1,16 @@
 //! Records handed out as they come, and probes that follow the modules that come and go.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
 
-use ipt_trace_common::{Record, Site};
+use ipt_trace_common::Record;
 
 use super::{
     attach::Attached,
     recording::{Losses, Point, Tier},
     ring::{self, Reader},
-    symbols::Symbols,
 };
 use crate::kernel::clock::monotonic_ns;
 
@@ -26,10 +24,6 @@ const COUNT_EVERY: Duration = Duration::from_millis(200);
 /// For so long after the last record, empty batches say how time goes on.
 const ATTENTIVE: Duration = Duration::from_secs(3);
 
-/// The kernel's symbols are tens of megabytes, so they are let go when no new address has come for
-/// so long.
-const KEEP_SYMBOLS: Duration = Duration::from_secs(5);
-
 /// Where the records of a stream go.
 pub struct Live {
     /// Takes them. While it does not return, records wait in the ring, and those that do not fit
@@ -37,6 +31,8 @@ pub struct Live {
     pub sink: Box<dyn FnMut(Batch) + Send>,
     /// Size of the ring.
     pub ring_bytes: u32,
+    /// Whether the ring is read within milliseconds while there is something to read.
+    pub prompt: bool,
 }
 
 /// What was read out of the ring at a time.
@@ -44,8 +40,6 @@ pub struct Live {
 pub struct Batch {
     /// The records, in the ring's order.
     pub records: Vec<Record>,
-    /// Kernel symbols of addresses that were not in a batch before.
-    pub symbols: Vec<(u64, String)>,
     /// No record of an earlier time than this (`CLOCK_MONOTONIC`, in nanoseconds) is still to
     /// come. `u64::MAX` in the last batch.
     pub read_ns: u64,
@@ -60,10 +54,6 @@ pub struct Batch {
 /// The sending side of a stream.
 pub struct Stream {
     live: Live,
-    /// What each address is called, or that it has no name.
-    names: BTreeMap<u64, Option<String>>,
-    symbols: Option<Symbols>,
-    symbols_used: Instant,
     missed_before: Option<u64>,
     losses: Losses,
     counted_ns: u64,
@@ -76,9 +66,6 @@ impl Stream {
         let now = Instant::now();
         Self {
             live,
-            names: BTreeMap::new(),
-            symbols: None,
-            symbols_used: now,
             missed_before,
             losses: Losses {
                 lost_records: 0,
@@ -97,9 +84,6 @@ impl Stream {
         if !reader.records.is_empty() {
             self.last_record = now;
         }
-        if self.symbols.is_some() && self.symbols_used.elapsed() > KEEP_SYMBOLS {
-            self.symbols = None;
-        }
         if points.is_none() && now.duration_since(self.last_record) > ATTENTIVE {
             return;
         }
@@ -115,14 +99,12 @@ impl Stream {
     }
 
     fn send(&mut self, reader: &mut Reader, attached: &mut Attached, points: Option<Vec<Point>>) {
-        let records = std::mem::take(&mut reader.records);
         let since = Duration::from_nanos(monotonic_ns().saturating_sub(self.counted_ns));
         if since >= COUNT_EVERY && self.counted_ns != u64::MAX {
             self.count(attached, reader.undecoded);
         }
         let batch = Batch {
-            symbols: self.name(&records, attached),
-            records,
+            records: std::mem::take(&mut reader.records),
             read_ns: reader.read_ns,
             losses: self.losses,
             counted_ns: self.counted_ns,
@@ -140,37 +122,6 @@ impl Stream {
                 .zip(attached.missed())
                 .map(|(before, now)| now.saturating_sub(before)),
         };
-    }
-
-    /// Names the addresses of code that no batch had before. (Locks are left out: their number has
-    /// no bound.) The symbols are too large to keep.
-    fn name(&mut self, records: &[Record], attached: &mut Attached) -> Vec<(u64, String)> {
-        let addresses = records.iter().filter(|record| {
-            record.a != 0
-                && ring::holds_address(record.site)
-                && record.site != Site::ContentionBegin as u16
-        });
-        let new: BTreeSet<u64> = addresses
-            .map(|record| record.a)
-            .filter(|address| !self.names.contains_key(address))
-            .collect();
-        if new.is_empty() {
-            return Vec::new();
-        }
-        self.symbols_used = Instant::now();
-        if self.symbols.is_none() {
-            self.symbols = attached.symbols.take().or_else(|| Symbols::read().ok());
-        }
-        let Some(symbols) = &self.symbols else {
-            return Vec::new();
-        };
-        let mut named = Vec::new();
-        for address in new {
-            let name = symbols.name_of(address);
-            named.extend(name.clone().map(|name| (address, name)));
-            self.names.insert(address, name);
-        }
-        named
     }
 
     /// Attaches to modules that were loaded and lets go of those that are gone; gives all points
@@ -194,8 +145,6 @@ impl Stream {
         self.loaded = loaded;
         if come {
             attached.attach_missing();
-            self.symbols = None;
-            self.names.retain(|_, name| name.is_some());
         }
         Some(attached.points.clone())
     }

@@ -9,19 +9,22 @@ use std::{
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use ipt_trace_common::{Record, SOFTIRQ_VECTORS, Site, SoftirqDelays};
+use ipt_trace_common::{Record, SOFTIRQ_KINDS, SOFTIRQ_VECTORS, Site, SoftirqDelays};
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
-    time::MissedTickBehavior,
 };
 
 use super::{
     attach::{self, Attached},
     identity::Namespaces,
     live::{Live, Stream},
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    lock_file::{self, LockFile},
+    own,
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    sample,
+    session::Options,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
@@ -30,6 +33,12 @@ use crate::kernel::clock::monotonic_ns;
 
 /// How often the ring is looked into: the probes wake nobody before it is half full.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The same where promptness is asked for and something was read not long ago.
+const PROMPT_INTERVAL: Duration = Duration::from_millis(2);
+
+/// For so long after the last record, that is.
+const PROMPT_FOR: Duration = Duration::from_millis(200);
 
 /// What the thread says when everything is attached.
 pub struct Started {
@@ -47,8 +56,8 @@ pub struct Task {
     pub choice: Choice,
     /// Whether a lower tier will do.
     pub may_fall_back: bool,
-    /// Whether the probes' own diagnostics are wanted.
-    pub log: bool,
+    /// How to run the probes.
+    pub options: Options,
     /// Where records go as they come; without it they are kept for the recording.
     pub live: Option<Live>,
 }
@@ -62,9 +71,10 @@ pub fn run(
     let begin = Instant::now();
     let load = attach::Load {
         // aya-log counts levels from 1, error, to 5, trace.
-        log_level: if task.log { 4 } else { 0 },
+        log_level: if task.options.log { 4 } else { 0 },
         ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
         announce: task.live.is_some(),
+        follow: task.options.follow,
     };
     let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
@@ -84,7 +94,7 @@ pub fn run(
         let _ = stop.blocking_recv();
         return Some(recording);
     };
-    let mut reader = match Reader::new(&mut attached, task.log) {
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
         Ok(reader) => reader,
         Err(reason) => {
             let _ = started.send(Err(Unavailable {
@@ -94,12 +104,17 @@ pub fn run(
             return None;
         }
     };
+    reader.records.extend(sample::take(&mut attached.ebpf));
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
         choice: choice.clone(),
         points,
         attach_time: begin.elapsed(),
     }));
+    if task.live.is_some() {
+        own::hurry();
+    }
+    reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
     let missed_before = attached.missed();
     let mut live = task.live.map(|live| Stream::new(live, missed_before));
     reader.read_until(stop, |reader| {
@@ -189,7 +204,7 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
         state: PointState::Absent(reason.to_owned()),
     };
     let mut points = Vec::new();
-    for row in ATTACH_POINTS {
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
         match row.place {
             Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
                 let module = function
@@ -224,24 +239,26 @@ const AT_ONCE: usize = 8192;
 /// Takes records out of the ring, and the probes' diagnostics out of theirs.
 pub struct Reader {
     ring: RingBuf<MapData>,
+    arrivals: RingBuf<MapData>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
     /// What was read and nobody has taken.
     pub records: Vec<Record>,
     /// What was in the ring and is not a record.
     pub undecoded: u64,
     namespaces: Namespaces,
+    lock_file: LockFile,
+    /// Whether it is read within milliseconds while there is something to read.
+    prompt: bool,
+    /// When something was read last.
+    last: Option<Instant>,
     /// When the ring was last found to hold nothing but what has been read by now.
     pub read_ns: u64,
 }
 
 impl Reader {
     fn new(attached: &mut Attached, log: bool) -> Result<Self, String> {
-        let ring = attached
-            .ebpf
-            .take_map("RECORDS")
-            .ok_or("the probes have no ring")?;
-        let ring =
-            RingBuf::try_from(ring).map_err(|error| format!("the ring cannot be read: {error}"))?;
+        let ring = take_ring(attached, "RECORDS")?;
+        let arrivals = take_ring(attached, "ARRIVALS")?;
         let logger = if log {
             let logger = EbpfLogger::init(&mut attached.ebpf);
             logger
@@ -250,37 +267,65 @@ impl Reader {
         } else {
             None
         };
+        let namespaces = Namespaces::look();
+        let lock_file = LockFile::watch(&mut attached.ebpf);
+        // Its pid is one of this pid namespace, and records have those of the initial one.
+        let held = if namespaces.are_visible {
+            lock_file::held()
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             ring,
+            arrivals,
             logger,
-            records: Vec::new(),
+            records: held,
             undecoded: 0,
-            namespaces: Namespaces::look(),
+            namespaces,
+            lock_file,
+            prompt: false,
+            last: None,
             read_ns: 0,
         })
     }
 
+    /// How long to wait for anything to read.
+    fn interval(&self) -> Duration {
+        let recent = self.last.is_some_and(|last| last.elapsed() < PROMPT_FOR);
+        if self.prompt && recent {
+            PROMPT_INTERVAL
+        } else {
+            INTERVAL
+        }
+    }
+
     /// Reads what is there; at most so much that it says that there may be more.
     fn drain(&mut self) -> bool {
+        self.lock_file.look();
         let began_ns = monotonic_ns();
         let mut more = false;
-        for _ in 0..AT_ONCE {
-            let item = self.ring.next();
-            more = item.is_some();
-            let Some(item) = item else { break };
-            match Record::decode(&item) {
-                Ok(record) => {
-                    self.records.push(record);
-                    self.records.extend(self.namespaces.of_caller(&record));
-                }
-                Err(error) => {
-                    log::warn!("the ring held {error}");
-                    self.undecoded += 1;
+        for ring in [&mut self.arrivals, &mut self.ring] {
+            for _ in 0..AT_ONCE {
+                let item = ring.next();
+                more = item.is_some();
+                let Some(item) = item else { break };
+                match Record::decode(&item) {
+                    Ok(record) => {
+                        self.records.push(record);
+                        self.records.extend(self.namespaces.of_caller(&record));
+                    }
+                    Err(error) => {
+                        log::warn!("the ring held {error}");
+                        self.undecoded += 1;
+                    }
                 }
             }
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();
+        }
+        if !self.records.is_empty() {
+            self.last = Some(Instant::now());
         }
         if !more {
             self.read_ns = began_ns;
@@ -317,13 +362,13 @@ impl Reader {
         each: &mut impl FnMut(&mut Self),
     ) -> std::io::Result<()> {
         let ring = readable(&self.ring)?;
+        let arrivals = readable(&self.arrivals)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = interval.tick() => {}
+                () = tokio::time::sleep(self.interval()) => {}
                 guard = ring.readable() => guard?.clear_ready(),
+                guard = arrivals.readable() => guard?.clear_ready(),
                 guard = async {
                     match &logger {
                         Some(logger) => logger.readable().await.map(Some),
@@ -350,6 +395,14 @@ fn readable(fd: &impl AsFd) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
 }
 
+fn take_ring(attached: &mut Attached, name: &str) -> Result<RingBuf<MapData>, String> {
+    let map = attached
+        .ebpf
+        .take_map(name)
+        .ok_or_else(|| format!("the probes have no map {name}"))?;
+    RingBuf::try_from(map).map_err(|error| format!("{name} cannot be read: {error}"))
+}
+
 /// [`SoftirqDelays`] as a map's value.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -373,13 +426,22 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
         return Vec::new();
     };
     let mut cells = Vec::new();
-    for vector in (0..).take(SOFTIRQ_VECTORS) {
-        let Ok(values) = map.get(&vector, 0) else {
+    for (index, place) in (0..).zip(0..SOFTIRQ_KINDS * SOFTIRQ_VECTORS) {
+        let Ok(values) = map.get(&index, 0) else {
+            continue;
+        };
+        let kind = if place < SOFTIRQ_VECTORS {
+            SoftirqKind::During
+        } else {
+            SoftirqKind::Before
+        };
+        let Ok(vector) = u32::try_from(place % SOFTIRQ_VECTORS) else {
             continue;
         };
         for (cpu, Delays(delays)) in (0..).zip(values.iter()) {
             if delays.count > 0 {
                 cells.push(SoftirqCell {
+                    kind,
                     cpu,
                     vector,
                     count: delays.count,
@@ -404,8 +466,12 @@ pub fn lost(attached: &Attached) -> u64 {
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
     let addresses: BTreeSet<u64> = records
         .iter()
-        .filter(|record| record.a != 0 && holds_address(record.site))
-        .map(|record| record.a)
+        .filter(|record| holds_address(record.site))
+        .flat_map(|record| {
+            let caller = record.site == Site::IpiCaller as u16;
+            [record.a, if caller { record.b } else { 0 }]
+        })
+        .filter(|address| *address != 0)
         .collect();
     if addresses.is_empty() {
         return BTreeMap::new();
@@ -439,6 +505,9 @@ pub fn holds_address(site: u16) -> bool {
                 | Site::IpiSyncEnter
                 | Site::IpiSendCpu
                 | Site::IpiSendMask
+                | Site::IpiSingleEnter
+                | Site::IpiCaller
+                | Site::IpiQueued
                 | Site::ContentionBegin
         )
     )

@@ -139,7 +139,7 @@ impl Prepared {
                     self.refresh(kernel)?;
                 }
                 Err(error) => {
-                    self.outcome.refused = Some(error.errno);
+                    self.outcome.refused = Some(error.errno as i32);
                     return Err(RestoreError::nothing_done(error));
                 }
             }

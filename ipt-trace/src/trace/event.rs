@@ -68,6 +68,7 @@ pub struct Event {
     /// Whose it was.
     pub process: Process,
     /// In which network namespace; null if the process was gone before it could be seen.
+    #[serde(rename = "namespace")]
     pub netns: Option<Netns>,
     /// Waiting for the lock file (/run/xtables.lock); null if not measured.
     pub lock_file_wait: Option<Measured>,

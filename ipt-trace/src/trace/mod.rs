@@ -6,6 +6,8 @@
 pub mod diff;
 pub mod engine;
 pub mod event;
+pub mod exec_on;
+pub mod expression;
 pub mod filter;
 pub mod hub;
 mod identity;
@@ -15,8 +17,9 @@ pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use engine::{Finished, Swap, SwapId};
 pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Parent, Process};
 pub use filter::Filter;
 pub use hub::Hub;
-pub use run::{Config, TraceError, Tracer};
+pub use run::{Config, Seen, TraceError, Tracer};
 pub use summary::Summary;

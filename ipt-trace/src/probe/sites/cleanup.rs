@@ -34,13 +34,21 @@ fn before_loop(listing: &Listing, call: &Instruction) -> Option<u64> {
     if !is_loop || !straight {
         return None;
     }
-    let (address, before) = listing.instructions.range(..head).next_back()?;
-    let entries = listing
-        .instructions
-        .values()
-        .filter(|branch| is_branch(branch) && branch.near_branch_target() == head);
-    let alone = before.next_ip() == head
-        && before.flow_control() == FlowControl::Next
-        && entries.count() == 1;
-    alone.then_some(*address)
+    let mut earlier = listing.instructions.range(..head).rev();
+    let (mut address, mut before) = earlier.next()?;
+    if before.next_ip() != head {
+        return None;
+    }
+    // A table without rules goes past the loop.
+    if before.flow_control() == FlowControl::ConditionalBranch
+        && before.near_branch_target() == back.next_ip()
+    {
+        let after = before.ip();
+        (address, before) = earlier.next().filter(|(_, i)| i.next_ip() == after)?;
+    }
+    let reached = listing.instructions.values().filter(|branch| {
+        is_branch(branch) && (before.next_ip()..=head).contains(&branch.near_branch_target())
+    });
+    let once = before.flow_control() == FlowControl::Next && reached.count() == 1;
+    once.then_some(*address)
 }

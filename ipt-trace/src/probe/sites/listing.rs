@@ -76,10 +76,13 @@ impl Listing {
     }
 
     /// Where a probe sits that the code cannot have come with: a breakpoint or a jump to nowhere
-    /// in particular, right after something that goes on to it.
+    /// in particular, right after something that goes on to it. Only the main part is looked at:
+    /// where another one ends is not known, and what follows it is no code.
     fn first_alteration(&self, parts: &[Code], is_function: IsFunction<'_>) -> Option<u64> {
         let mut before: Option<&Instruction> = None;
-        for instruction in self.instructions.values() {
+        let main = parts.first()?;
+        let end = main.address.checked_add(main.bytes.len() as u64)?;
+        for (_, instruction) in self.instructions.range(main.address..end) {
             let goes_on = before.is_some_and(|before| {
                 before.next_ip() == instruction.ip()
                     && !matches!(
@@ -97,7 +100,7 @@ impl Listing {
                     let target = instruction.near_branch_target();
                     !holds(parts, target) && !is_function(target)
                 }
-                _ => instruction.is_invalid(),
+                _ => instruction.is_invalid() && !is_cut_off(instruction, end),
             };
             if goes_on && foreign {
                 return Some(instruction.ip());
@@ -138,6 +141,11 @@ pub fn is_branch(instruction: &Instruction) -> bool {
 /// Whether it is a call of an address that it names.
 pub fn is_call(instruction: &Instruction) -> bool {
     instruction.code() == Op::Call_rel32_64
+}
+
+/// Whether it is what is left of an instruction at the end of the text.
+fn is_cut_off(instruction: &Instruction, end: u64) -> bool {
+    end.saturating_sub(instruction.ip()) < MAX_INSTRUCTION as u64
 }
 
 fn holds(parts: &[Code], address: u64) -> bool {

@@ -14,8 +14,9 @@ const KCORE: &str = "/proc/kcore";
 /// The file's program headers are well within this.
 const HEAD_BYTES: usize = 1 << 16;
 
-/// Longer functions are not read: the ones in question have at most a few thousand bytes.
-const MAX_BYTES: u64 = 1 << 16;
+/// Of a function no more is read than this: the ones in question have at most two thousand bytes,
+/// but the last one of a module seems to reach to the next.
+const MAX_BYTES: u64 = 1 << 13;
 
 /// Why text cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +33,9 @@ pub enum TextError {
     /// No segment holds the address.
     #[error("{KCORE} does not hold {0:#x}")]
     Elsewhere(u64),
-    /// A range of no or too many bytes.
-    #[error("{0} bytes are no length of a function")]
-    Length(u64),
+    /// A range without bytes.
+    #[error("a function of no bytes")]
+    Empty,
 }
 
 /// Which part of the kernel's memory is where in the file.
@@ -102,16 +103,16 @@ impl KernelText {
         Ok(Self { file, layout })
     }
 
-    /// Reads the bytes at these addresses.
+    /// Reads the bytes of a function that lies at these addresses, or its beginning.
     pub fn read(&self, range: &Range<u64>) -> Result<Vec<u8>, TextError> {
-        let length = range.end.saturating_sub(range.start);
+        let length = range.end.saturating_sub(range.start).min(MAX_BYTES);
         let size = usize::try_from(length)
             .ok()
-            .filter(|_| (1..=MAX_BYTES).contains(&length))
-            .ok_or(TextError::Length(length))?;
+            .filter(|size| *size > 0)
+            .ok_or(TextError::Empty)?;
         let offset = self
             .layout
-            .offset_of(range)
+            .offset_of(&(range.start..range.start + length))
             .ok_or(TextError::Elsewhere(range.start))?;
         let mut bytes = vec![0; size];
         self.file.read_exact_at(&mut bytes, offset)?;
