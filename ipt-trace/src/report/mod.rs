@@ -35,7 +35,7 @@ pub use model::{
 };
 pub use names::{Family, Tier};
 pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
-pub use run::{Clock, Run, RunError, Subject};
+pub use run::{Clock, Run, RunError, Subject, notes_of_others};
 
 impl Report {
     /// The report of the program's own restore; without a recording, of what its clock says.
