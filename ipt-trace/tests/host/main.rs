@@ -1,5 +1,6 @@
 //! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
 
+mod bench;
 mod counters;
 mod exec;
 mod failures;
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 9] = [
+    let groups: [(&[Test], &Option<String>); 10] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         (traffic::TESTS, &missing),
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
+        (bench::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()
