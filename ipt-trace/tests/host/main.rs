@@ -9,6 +9,7 @@ mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traffic;
 mod view;
 
@@ -22,6 +23,9 @@ use support::{Test, oracle, trial};
 const ORACLE: &str = "1.8.9";
 
 fn main() -> ExitCode {
+    if let Some(code) = trace::hammer_if_asked() {
+        return code;
+    }
     let args = Arguments::from_args();
     let missing = what_is_missing();
     let other_oracle = missing.clone().or_else(|| {
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 9] = [
+    let groups: [(&[Test], &Option<String>); 10] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         (traffic::TESTS, &missing),
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
+        (trace::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()
