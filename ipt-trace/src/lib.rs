@@ -1,5 +1,6 @@
 //! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
 
+pub mod bench;
 pub mod cli;
 pub mod correlate;
 pub mod exec;

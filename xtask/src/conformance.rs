@@ -119,6 +119,7 @@ fn in_guests(kernels: &[Kernel], options: &Options) -> Result<ExitCode> {
         kernel_arguments: SELINUX,
     };
     let machine = Machine {
+        cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: GUEST_LIMIT + Duration::from_secs(options.fuzz.unwrap_or(0)),
     };

@@ -50,6 +50,11 @@ pub enum Command {
     Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
+    /// Measure what a restore costs by rule count, and what packets feel meanwhile
+    Bench(super::bench::args::Bench),
+    /// What measures for `bench`, in namespaces of its own
+    #[command(hide = true)]
+    BenchWorker,
 }
 
 /// `restore`. What iptables-legacy-restore has too means the same.

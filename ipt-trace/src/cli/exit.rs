@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use crate::bench::BenchError;
 use crate::restore::RestoreError;
 use crate::save::SaveError;
 
@@ -52,6 +53,14 @@ impl Failure {
         }
     }
 
+    /// A signal ended it; what was done by then has been told.
+    pub const fn interrupted(signal: u8) -> Self {
+        Self {
+            code: 128_u8.saturating_add(signal),
+            message: None,
+        }
+    }
+
     /// Output that could not be written. When the reader has gone, there is nobody to tell, and
     /// nothing went wrong.
     pub fn output(error: &io::Error) -> Self {
@@ -81,6 +90,15 @@ impl From<RestoreError> for Failure {
             | RestoreError::Rule { .. } => Self::input(error),
             RestoreError::Lock(_) => Self::lock(error),
             RestoreError::Kernel { .. } => Self::kernel(error),
+        }
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Input(_) | BenchError::Memory { .. } => Self::input(error),
+            _ => Self::kernel(error),
         }
     }
 }

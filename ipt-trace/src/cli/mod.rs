@@ -1,6 +1,7 @@
 //! The command line. Nothing outside this folder knows of flags, terminals or exit codes.
 
 mod args;
+mod bench;
 mod exec;
 mod exit;
 mod generate;
@@ -35,6 +36,9 @@ pub fn main() -> ExitCode {
         Command::Save(command) => save::run(&command),
         Command::Trace(command) => trace::run(&command),
         Command::Generate(command) => generate::run(command),
+        Command::Bench(command) => bench::run(command),
+        Command::BenchWorker => crate::bench::worker::main()
+            .map_err(|error| exit::Failure::kernel(format_args!("the worker: {error}"))),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

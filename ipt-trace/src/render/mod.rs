@@ -1,5 +1,6 @@
 //! A finished report to bytes: pure functions, one module per format.
 
+pub mod bench;
 pub mod json;
 pub mod line;
 pub mod perfetto;

@@ -8,6 +8,8 @@ use super::{
     model::{Choice, LockFileUse, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
     names::Family,
 };
+use nix::errno::Errno;
+
 use crate::{
     correlate::{self, Call, Correlated, Measured, Operation, Quality},
     kernel::clock::Span,
@@ -55,7 +57,7 @@ impl<'a> Frame<'a> {
         Replace {
             wall_ns: whole.ns(),
             wall_quality: Quality::Exact,
-            error: None,
+            error: table.refused.map(Errno::from_raw).map(convert::errno),
             rules: Rules {
                 before: table.rules_before,
                 after: Some(table.rules_after),

@@ -205,17 +205,23 @@ fn parse<T: DeserializeOwned>(name: &'static str, value: &str) -> Result<T, RunE
 mod tests {
     use super::{Clock, Run, RunError, Subject};
     use crate::{
+        correlate::recordings,
         exec,
         kernel::clock::Span,
-        probe::file::Writer,
+        probe::{Recording, file::Writer},
         report::testing::{kprobe, machine, several},
     };
+
+    fn recording() -> Recording {
+        let (_, recording) = recordings::all().swap_remove(1);
+        recording
+    }
 
     fn run(subject: Subject) -> Run {
         Run {
             machine: machine(),
             subject,
-            recording: Some(several().tape.recording()),
+            recording: Some(recording()),
             clock: Clock {
                 monotonic_ns: 1,
                 realtime_ns: 2,
@@ -260,7 +266,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect();
-            let recording = several().tape.recording();
+            let recording = recording();
             let file = Writer::new(Vec::new(), &notes)
                 .and_then(|writer| writer.finish(Some(&recording)))
                 .unwrap();

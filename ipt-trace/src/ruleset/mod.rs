@@ -25,6 +25,8 @@ mod rule;
 pub mod snapshot;
 mod sparse;
 mod table;
+#[cfg(test)]
+mod together;
 mod words;
 
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};

@@ -5,6 +5,7 @@ mod exec;
 mod failures;
 mod killed;
 mod lines;
+mod options;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (exec::TESTS, &missing),
+        (options::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),
