@@ -64,8 +64,3 @@ pub fn event() -> Event {
     event
 }
 
-/// No losses.
-pub const NO_LOSSES: Losses = Losses {
-    lost_records: 0,
-    missed_hits: Some(0),
-};

@@ -11,6 +11,7 @@ mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traffic;
 mod view;
 
@@ -24,6 +25,9 @@ use support::{Test, oracle, trial};
 const ORACLE: &str = "1.8.9";
 
 fn main() -> ExitCode {
+    if let Some(code) = trace::hammer_if_asked() {
+        return code;
+    }
     let args = Arguments::from_args();
     let missing = what_is_missing();
     let other_oracle = missing.clone().or_else(|| {
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 10] = [
+    let groups: [(&[Test], &Option<String>); 12] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
         (bench::TESTS, &missing),
+        (trace::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()

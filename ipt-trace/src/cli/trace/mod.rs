@@ -33,7 +33,7 @@ const RECORD_ROOM: usize = 1024;
 /// How many lines may wait for the commands of `--exec-on`.
 const EXEC_ROOM: usize = 1024;
 
-pub fn run(command: args::Trace) -> Result<(), Failure> {
+pub fn run(command: &args::Trace) -> Result<(), Failure> {
     if command.verbose {
         log::show();
     }
@@ -55,7 +55,7 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
             records: command.record.is_some(),
         },
         namespaces: command.diff,
-        filter: filter(&command),
+        filter: filter(command),
         duration: command.duration,
     };
     let rules = exec_rules(&command.exec_on)?;
@@ -68,14 +68,14 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
     if command.diff {
         diff(&mut tracer, command.diff_share / 100.0)?;
     }
-    let recording = record(&mut tracer, &command)?;
+    let recording = record(&mut tracer, command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
-    let printer = Printer::new(command.format, command.wide, command.quiet);
+    let output = Printer::new(command.format, command.wide, command.quiet);
     let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
     let printing = thread::Builder::new()
         .name("printer".to_owned())
         .spawn(move || {
-            let printed = printer.print(&messages);
+            let printed = output.print(&messages);
             if printed.is_err() {
                 handle.stop();
             }
@@ -111,7 +111,7 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
     tracer.accompany(thread);
     // Where so many wait already, one more is in the difference of a later one.
     tracer.watch(Box::new(move |seen| {
-        drop(sender.try_send(diff::Request::of(seen)))
+        drop(sender.try_send(diff::Request::of(seen)));
     }));
     Ok(())
 }
