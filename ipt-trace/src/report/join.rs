@@ -8,7 +8,6 @@ use super::{
     model::{Choice, LockFileUse, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
     names::Family,
 };
-use nix::errno::Errno;
 
 use crate::{
     correlate::{self, Call, Correlated, Measured, Operation, Quality},
@@ -57,7 +56,7 @@ impl<'a> Frame<'a> {
         Replace {
             wall_ns: whole.ns(),
             wall_quality: Quality::Exact,
-            error: table.refused.map(Errno::from_raw).map(convert::errno),
+            error: table.refused.map(convert::errno),
             rules: Rules {
                 before: table.rules_before,
                 after: Some(table.rules_after),

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 10] = [
+    let groups: [(&[Test], &Option<String>); 11] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),

@@ -228,7 +228,8 @@ mod tests {
             let mut left: Vec<Option<Box<str>>> = before.iter().cloned().map(Some).collect();
             for rule in &difference {
                 if let Some(place) = rule.before {
-                    prop_assert_eq!(left[place - 1].take().as_deref(), Some(rule.rule.as_str()));
+                    let gone = left[place - 1].take();
+                    prop_assert_eq!(gone.as_deref(), Some(rule.rule.as_str()));
                 }
             }
             let mut built: Vec<Box<str>> = left.into_iter().flatten().collect();
