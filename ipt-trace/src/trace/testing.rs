@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     correlate::testing::Tape,
-    probe::{Batch, Losses, Names, Recording},
+    probe::{Batch, Names, Recording},
 };
 
 /// All of a recording at once, as the last batch of a stream.
