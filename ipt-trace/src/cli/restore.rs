@@ -76,6 +76,19 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
         }
         return done;
     }
+    let format = if silent { Format::None } else { command.format };
+    let given = give(outcome, recording, record, perfetto, format);
+    done.and(given)
+}
+
+/// Writes what was asked for about a restore.
+fn give(
+    outcome: Outcome,
+    recording: Option<Recording>,
+    record: Option<Target>,
+    perfetto: Option<Target>,
+    format: Format,
+) -> Result<(), Failure> {
     let run = Run::of_restore(outcome, recording);
     if let Some(record) = record {
         record.recording(&run)?;
@@ -84,11 +97,7 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     if let Some(perfetto) = perfetto {
         perfetto.perfetto(&run, &report)?;
     }
-    if silent {
-        return done;
-    }
-    let printed = output::to_stream(&report, command.format, io::stdout());
-    done.and(printed.map_err(|error| Failure::output(&error)))
+    output::to_stream(&report, format, io::stdout()).map_err(|error| Failure::output(&error))
 }
 
 /// Runs the restore with probes around it. They are attached before the lock is taken and

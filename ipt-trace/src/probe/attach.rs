@@ -141,7 +141,7 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         points: &mut points,
         links: &mut Vec::new(),
     };
-    for row in ATTACH_POINTS {
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
         attacher.attach(row)?;
     }
     Ok(points)

@@ -9,6 +9,7 @@ mod lock_file;
 mod misses;
 mod names;
 mod own;
+mod parse;
 mod recording;
 mod ring;
 mod sample;
@@ -24,11 +25,12 @@ mod tracefs;
 
 pub use live::Batch;
 pub use names::Names;
+pub use parse::Document;
 pub use recording::{
     Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
 };
 pub use session::{Options, ProbeError, Session};
 pub use survey::Survey;
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
-pub use text::{Document, TextError};
+pub use text::TextError;
 pub use tier::Unavailable;

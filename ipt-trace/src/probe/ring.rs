@@ -421,7 +421,8 @@ fn per_cpu<'a, T: aya::Pod>(
         .ok()
 }
 
-fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
+/// The delays of softirqs so far.
+pub fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
     let Some(map) = per_cpu::<Delays>(attached, "SOFTIRQ_DELAYS") else {
         return Vec::new();
     };

@@ -43,8 +43,7 @@ pub struct TableOutcome {
     pub read_because: Option<String>,
     /// Whether SET_ADD_COUNTERS was called; it is left out when every counter to add is zero.
     pub counters_added: bool,
-    /// The errno by which the kernel refused it in the end; then it has the table that it had.
-    #[serde(default)]
+    /// The errno with which the kernel refused it in the end; then it has the table that it had.
     pub refused: Option<i32>,
     /// The steps in their order, repeated steps repeated.
     pub steps: Vec<(Step, Span)>,

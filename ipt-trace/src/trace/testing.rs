@@ -17,6 +17,7 @@ pub fn batch(recording: &Recording) -> Batch {
         read_ns: u64::MAX,
         losses: recording.losses,
         counted_ns: u64::MAX,
+        softirq_ns: None,
         points: None,
     }
 }
@@ -62,9 +63,3 @@ pub fn event() -> Event {
     });
     event
 }
-
-/// No losses.
-pub const NO_LOSSES: Losses = Losses {
-    lost_records: 0,
-    missed_hits: Some(0),
-};

@@ -17,6 +17,7 @@ use super::log;
 use crate::probe::{Options, PointState, Request, Session};
 use crate::report::Family;
 use crate::trace::diff::{self, Differ};
+use crate::trace::recorder::{Limits, Recorder};
 use crate::trace::{Config, Filter, TraceError, Tracer, engine, exec_on, run::Handle};
 use printer::Printer;
 
@@ -26,10 +27,13 @@ const PRINTER_ROOM: usize = 2048;
 /// How many replaces may wait for their difference.
 const DIFF_ROOM: usize = 4096;
 
+/// How many lines may wait to be recorded.
+const RECORD_ROOM: usize = 1024;
+
 /// How many lines may wait for the commands of `--exec-on`.
 const EXEC_ROOM: usize = 1024;
 
-pub fn run(command: args::Trace) -> Result<(), Failure> {
+pub fn run(command: &args::Trace) -> Result<(), Failure> {
     if command.verbose {
         log::show();
     }
@@ -48,10 +52,10 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         engine: engine::Options {
             reads: command.reads,
             swaps: command.diff,
-            ..engine::Options::default()
+            records: command.record.is_some(),
         },
         namespaces: command.diff,
-        filter: filter(&command),
+        filter: filter(command),
         duration: command.duration,
     };
     let rules = exec_rules(&command.exec_on)?;
@@ -64,13 +68,14 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
     if command.diff {
         diff(&mut tracer, command.diff_share / 100.0)?;
     }
+    let recording = record(&mut tracer, command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
-    let printer = Printer::new(command.format, command.wide, command.quiet);
+    let output = Printer::new(command.format, command.wide, command.quiet);
     let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
     let printing = thread::Builder::new()
         .name("printer".to_owned())
         .spawn(move || {
-            let printed = printer.print(&messages);
+            let printed = output.print(&messages);
             if printed.is_err() {
                 handle.stop();
             }
@@ -78,9 +83,9 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         })
         .map_err(Failure::kernel)?;
     let (_, stuck) = tracer.run();
-    if let Some(commands) = commands {
-        // A thread that panicked has said so.
-        drop(commands.join());
+    for thread in [recording, commands].into_iter().flatten() {
+        // One that panicked has said so.
+        drop(thread.join());
     }
     if !stuck.is_empty() {
         // Its thread cannot be waited for: it hangs in a write.
@@ -106,9 +111,30 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
     tracer.accompany(thread);
     // Where so many wait already, one more is in the difference of a later one.
     tracer.watch(Box::new(move |seen| {
-        drop(sender.try_send(diff::Request::of(seen)))
+        drop(sender.try_send(diff::Request::of(seen)));
     }));
     Ok(())
+}
+
+/// Has records written to files, on a thread of its own, if that is wanted.
+fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<JoinHandle<()>>, Failure> {
+    let Some(folder) = &command.record else {
+        return Ok(None);
+    };
+    let limits = Limits {
+        size: command.record_size,
+        age: command.record_age,
+        keep: command.record_keep,
+    };
+    let handle = tracer.handle();
+    let recorder = Recorder::new(folder.clone(), limits, tracer.session(), handle)
+        .map_err(|error| Failure::input(format_args!("--record {}: {error}", folder.display())))?;
+    let messages = tracer.hub().subscribe("--record", RECORD_ROOM);
+    thread::Builder::new()
+        .name("recorder".to_owned())
+        .spawn(move || recorder.run(&messages))
+        .map(Some)
+        .map_err(Failure::kernel)
 }
 
 /// The pairs of `--exec-on`.
