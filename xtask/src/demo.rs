@@ -150,6 +150,7 @@ fn restore_in_guest(program: PathBuf, rules: PathBuf) -> Result<bool> {
         program: Some(program),
         files: vec![(rules, "/root/rules.txt".to_owned())],
         script: "ipt-trace restore rules.txt\n".to_owned(),
+        ..Guest::default()
     };
     let machine = Machine {
         cpus: vm::CPUS,

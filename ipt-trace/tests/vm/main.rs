@@ -3,6 +3,7 @@
 
 mod disturbance;
 mod kprobe;
+mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,9 +26,10 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 4] = [
+    let groups: [&[Test]; 5] = [
         tables::TESTS,
         kprobe::TESTS,
+        recorded::TESTS,
         tracer::TESTS,
         disturbance::TESTS,
     ];

@@ -159,6 +159,7 @@ pub fn tests_guest(release: bool, mut files: Vec<(PathBuf, String)>) -> Result<G
         program,
         files,
         script: format!("{TESTS}\n"),
+        ..Guest::default()
     })
 }
 
@@ -166,7 +167,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
     let mut guest = Guest {
         files: options.files.clone(),
         script: script(&options.command),
-        program: None,
+        ..Guest::default()
     };
     if options.command.is_empty() {
         return tests_guest(options.release, options.files.clone());
@@ -178,7 +179,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
 }
 
 /// The exit code that tells how a guest ended.
-fn code(outcome: &Outcome) -> u8 {
+pub fn code(outcome: &Outcome) -> u8 {
     match outcome.end {
         End::Exited(code) => code,
         End::Hung => 124,
