@@ -161,13 +161,13 @@ fn key(operation: &Operation) -> Option<Key> {
 
 /// Whether a run's `SET_REPLACE` is done or refused for good, so that only counters may follow.
 fn is_decided(run: &[Operation]) -> bool {
-    let mut calls = run.iter().rev();
-    calls
-        .find(|operation| operation.call == Some(Call::SetReplace))
-        .is_some_and(|operation| !operation.must_repeat())
-        || run
-            .last()
-            .is_some_and(|last| last.call == Some(Call::SetAddCounters))
+    // A read is only ever added to a run that is not decided, so that the last call tells; a process
+    // may read a table for days.
+    run.last().is_some_and(|last| match last.call {
+        Some(Call::SetReplace) => !last.must_repeat(),
+        Some(Call::SetAddCounters) => true,
+        _ => false,
+    })
 }
 
 /// Whether nothing can follow: the table was swapped and the old counters added, or the kernel has
