@@ -65,7 +65,7 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
         .watches_both(Site::IpiSendCpu, Site::IpiSendMask)
         .then(|| Count {
             count: causes.iter().map(|cause| cause.sent).sum(),
-            quality: if whole && !context.lossy {
+            quality: if whole && !context.may_miss(&[Site::IpiSendCpu, Site::IpiSendMask]) {
                 Quality::Exact
             } else {
                 Quality::AtLeast
@@ -78,7 +78,9 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
             let ns = waits.iter().map(|wait| wait.ns()).sum();
             Sync {
                 calls: waits.len() as u64,
-                time: Measured::exact(ns).after_losses(context.lossy || !events.complete),
+                time: Measured::exact(ns).after_losses(
+                    context.may_miss(&[Site::IpiSyncEnter, Site::IpiSyncExit]) || !events.complete,
+                ),
             }
         });
     Ipi { sent, causes, sync }

@@ -31,7 +31,7 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
     let watched = context
         .coverage
         .watches_both(Site::ContentionBegin, Site::ContentionEnd);
-    let known = watched && !context.lossy;
+    let known = watched && !context.may_miss(&[Site::ContentionBegin, Site::ContentionEnd]);
     let elsewhere = contentions
         .iter()
         .filter(|stretch| !events.in_lookup(stretch.start_ns))
@@ -39,7 +39,8 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         .sum();
     Mutex {
         wait: wait(events, &contentions, known),
-        hold: hold(events).map(|hold| hold.after_losses(context.lossy)),
+        hold: hold(events)
+            .map(|hold| hold.after_losses(context.may_miss(&[Site::LockExit, Site::Unlock]))),
         elsewhere: (known && events.complete && !events.lookups.is_empty())
             .then(|| at_most_or_zero(elsewhere)),
     }

@@ -4,12 +4,13 @@ use ipt_trace_common::{Record, Site, flags};
 
 use super::{
     call::Call,
+    drain::{Drain, drain},
     events::{Context, Events},
     ipi::{Ipi, ipi},
     mutex::{Mutex, mutex},
     phases::{Phase, phases},
     quality::Measured,
-    window::{Drain, Window, drain, windows},
+    window::{Window, windows},
 };
 use crate::kernel::Family;
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod calibrate;
 mod identity;
 mod live;
 mod misses;
@@ -11,6 +12,7 @@ mod ring;
 mod session;
 #[doc(hidden)]
 pub mod sites;
+mod skew;
 mod symbols;
 mod table;
 mod text;
@@ -18,7 +20,9 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
-pub use recording::{Losses, Point, PointState, Recording, Request, SoftirqCell, Tier};
+pub use recording::{
+    Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, Tier,
+};
 pub use session::{Options, ProbeError, Session};
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
 pub use text::TextError;

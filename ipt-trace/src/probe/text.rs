@@ -7,12 +7,18 @@
 //! point swap_enter attached kprobe:x_tables:xt_replace_table
 //! point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has no such tracepoint
 //! losses 0 unknown
+//! missed swap_enter 2
+//! calibration 410 60 600 80 450 70
+//! skew 180
 //! symbol 0xffffffffc0a01111 xt_replace_table+0x111
 //! softirq 0 3 2 1500 1000 68:1 71:1
 //! 123456789 411 411 1 SwapEnter 0 0x0 0x0 65537
 //! ```
 //!
-//! A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
+//! A `losses` line has lost records and missed hits, and `missed` lines have the latter by program;
+//! `calibration` has what the probes cost in a window, a backlog and a drain, each with its
+//! uncertainty, and `skew` the clocks' difference, all in nanoseconds; these are left out where they
+//! were not measured. A `softirq` line has CPU, vector, count, sum
 //! and maximum in nanoseconds, and the buckets that are not empty; a record is time in
 //! nanoseconds, pid, tid, CPU, site, flags, the words a and b, and the operation. Empty lines and
 //! lines that begin with `#` say nothing.
@@ -26,7 +32,7 @@ use std::{
 use ipt_trace_common::{BUCKETS, Record, Site};
 
 use super::{
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    recording::{Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, Tier},
     table::{ATTACH_POINTS, of_program},
 };
 
@@ -81,6 +87,24 @@ impl Recording {
             Some(missed) => writeln!(text, " {missed}")?,
             None => writeln!(text, " unknown")?,
         }
+        for (program, hits) in &self.missed {
+            writeln!(text, "missed {program} {hits}")?;
+        }
+        if let Some(Calibration {
+            window,
+            backlog,
+            drain,
+        }) = self.calibration
+        {
+            write!(text, "calibration")?;
+            for cost in [window, backlog, drain] {
+                write!(text, " {} {}", cost.ns, cost.plus_minus_ns)?;
+            }
+            writeln!(text)?;
+        }
+        if let Some(skew_ns) = self.skew_ns {
+            writeln!(text, "skew {skew_ns}")?;
+        }
         for (address, name) in &self.symbols {
             writeln!(text, "symbol {address:#x} {name}")?;
         }
@@ -131,6 +155,9 @@ impl Recording {
             softirqs: Vec::new(),
             symbols: BTreeMap::new(),
             losses: Losses::default(),
+            missed: BTreeMap::new(),
+            calibration: None,
+            skew_ns: None,
         };
         let mut lines = text.lines().enumerate();
         if lines.next().is_none_or(|(_, line)| line != HEADER) {
@@ -155,6 +182,13 @@ impl Recording {
                     has_losses = true;
                     words.losses().map(|losses| recording.losses = losses)
                 }
+                "missed" => words.missed().map(|(program, hits)| {
+                    recording.missed.insert(program, hits);
+                }),
+                "calibration" => words
+                    .calibration()
+                    .map(|calibration| recording.calibration = Some(calibration)),
+                "skew" => words.skew().map(|ns| recording.skew_ns = Some(ns)),
                 "symbol" => words.symbol().map(|(address, name)| {
                     recording.symbols.insert(address, name);
                 }),
@@ -273,6 +307,39 @@ impl<'a> Words<'a> {
         })
     }
 
+    fn missed(&mut self) -> Result<(&'static str, u64), String> {
+        self.word("keyword")?;
+        let program = self.word("program")?;
+        let row = of_program(program).ok_or_else(|| format!("there is no program {program:?}"))?;
+        let hits = self.number("number of missed hits")?;
+        self.end()?;
+        Ok((row.program, hits))
+    }
+
+    fn calibration(&mut self) -> Result<Calibration, String> {
+        self.word("keyword")?;
+        let mut cost = || -> Result<Cost, String> {
+            Ok(Cost {
+                ns: self.number("cost")?,
+                plus_minus_ns: self.number("uncertainty")?,
+            })
+        };
+        let calibration = Calibration {
+            window: cost()?,
+            backlog: cost()?,
+            drain: cost()?,
+        };
+        self.end()?;
+        Ok(calibration)
+    }
+
+    fn skew(&mut self) -> Result<u64, String> {
+        self.word("keyword")?;
+        let skew = self.number("skew")?;
+        self.end()?;
+        Ok(skew)
+    }
+
     fn symbol(&mut self) -> Result<(u64, String), String> {
         self.word("keyword")?;
         let address = self.hexadecimal("address")?;
@@ -348,6 +415,9 @@ tier kprobe this kernel has kprobes
 point swap_enter attached kprobe:x_tables:xt_replace_table
 point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has none
 losses 2 unknown
+missed swap_enter 3
+calibration 410 60 600 80 450 70
+skew 180
 symbol 0xffffffffc0a01111 xt_replace_table+0x111
 softirq 0 3 2 1500 1000 68:1 71:1
 123456789 411 412 1 SwapEnter 1 0x0 0xffffffffffffffff 65537

@@ -24,8 +24,9 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Ipi, IpiCause, Losses, Missing, Mutex, MutexCall, Other, OtherKind, Phase,
-    Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, Tool, Verdict, Window,
+    Backlog, Calibration, Choice, Drain, Ipi, IpiCause, Losses, Missed, Missing, Mutex, MutexCall,
+    Other, OtherKind, Phase, Precision, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION,
+    Softirq, Tool, Verdict, Waited, Window,
 };
 pub use names::{Family, Tier};
 
@@ -182,6 +183,9 @@ fn probes(recording: Option<&Recording>) -> Probes {
             attached: Vec::new(),
             failed: Vec::new(),
             absent: Vec::new(),
+            calibration: None,
+            missed: Vec::new(),
+            clock_skew_ns: None,
         };
     };
     let mut probes = Probes {
@@ -190,6 +194,9 @@ fn probes(recording: Option<&Recording>) -> Probes {
         attached: Vec::new(),
         failed: Vec::new(),
         absent: Vec::new(),
+        calibration: recording.calibration.map(convert::calibration),
+        missed: convert::missed(recording),
+        clock_skew_ns: recording.skew_ns,
     };
     for point in &recording.points {
         let missing = |reason: &String| Missing {

@@ -209,6 +209,8 @@ impl Engine {
             symbols: &self.symbols,
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let Some(operation) = Operation::from_records(&collected.records, &context) else {
             return;

@@ -27,7 +27,8 @@ struct Kernel {
 
 impl Kernel {
     fn read(text: &str) -> Self {
-        let number = |word: &str| u64::from_str_radix(word.strip_prefix("0x").unwrap(), 16).unwrap();
+        let number =
+            |word: &str| u64::from_str_radix(word.strip_prefix("0x").unwrap(), 16).unwrap();
         let mut kernel = Self {
             symbols: Vec::new(),
             functions: BTreeMap::new(),
@@ -58,7 +59,9 @@ impl Kernel {
 
     fn address(&self, name: &str) -> Option<u64> {
         let mut symbols = self.symbols.iter();
-        symbols.find(|(_, other)| other == name).map(|(address, _)| *address)
+        symbols
+            .find(|(_, other)| other == name)
+            .map(|(address, _)| *address)
     }
 
     fn preempt_count(&self) -> u64 {
@@ -74,7 +77,11 @@ impl Kernel {
 
     fn window(&self, code: &Code) -> Result<window::Window, Unfit> {
         let enable = self.address("__local_bh_enable_ip").unwrap();
-        window::find(&self.listing(code), Some(self.preempt_count()), &(enable..=enable))
+        window::find(
+            &self.listing(code),
+            Some(self.preempt_count()),
+            &(enable..=enable),
+        )
     }
 }
 
@@ -83,15 +90,27 @@ fn findings(kernel: &Kernel) -> String {
     let mut text = String::new();
     for (name, code) in &kernel.functions {
         let listing = kernel.listing(code);
-        assert!(name.contains(".cold") || listing.altered.is_none(), "{name}");
+        assert!(
+            name.contains(".cold") || listing.altered.is_none(),
+            "{name}"
+        );
         writeln!(text, "{name}").unwrap();
         let offset = |address: u64| format!("+{:#x}", address - code.address);
         let offsets = |all: &[u64]| all.iter().map(|a| offset(*a)).collect::<Vec<_>>().join(" ");
         match kernel.window(code) {
             Ok(window) => {
                 let (on, back) = (offsets(&window.on), offsets(&window.back));
-                let repeats = if window.back_repeats { " (repeats)" } else { "" };
-                writeln!(text, "  off {}, on {on}, back {back}{repeats}", offset(window.off)).unwrap();
+                let repeats = if window.back_repeats {
+                    " (repeats)"
+                } else {
+                    ""
+                };
+                writeln!(
+                    text,
+                    "  off {}, on {on}, back {back}{repeats}",
+                    offset(window.off)
+                )
+                .unwrap();
                 if let Some(wait) = wait::find(&listing, &window) {
                     let (address, register) = (offset(wait.address), wait.register);
                     writeln!(text, "  wait {address}, CPU at byte {register}").unwrap();
@@ -155,7 +174,10 @@ fn a_way_out_with_bottom_halves_off_is_seen() {
             // The function's end in place of the call.
             broken.bytes[at..at + 5].copy_from_slice(&[0xc3, 0x90, 0x90, 0x90, 0x90]);
             let found = kernel.window(&broken);
-            assert!(matches!(found, Err(Unfit::Open(_) | Unfit::NoEnd)), "{found:?}");
+            assert!(
+                matches!(found, Err(Unfit::Open(_) | Unfit::NoEnd)),
+                "{found:?}"
+            );
             tried += 1;
         }
     }
@@ -197,7 +219,10 @@ fn a_core_file_tells_where_addresses_are() {
     segment[32..40].copy_from_slice(&0x1000_u64.to_le_bytes());
     let layout = Layout::parse(&head).unwrap();
     let at = |from: u64, to: u64| layout.offset_of(&(from..to));
-    assert_eq!(at(0xffff_ffff_c000_0010, 0xffff_ffff_c000_0020), Some(0x3010));
+    assert_eq!(
+        at(0xffff_ffff_c000_0010, 0xffff_ffff_c000_0020),
+        Some(0x3010)
+    );
     assert_eq!(at(0xffff_ffff_c000_0ff0, 0xffff_ffff_c000_1001), None);
     assert_eq!(at(0xffff_ffff_bfff_ffff, 0xffff_ffff_c000_0001), None);
     assert_eq!(at(8, 7), None);
