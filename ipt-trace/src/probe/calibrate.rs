@@ -2,8 +2,8 @@
 //!
 //! A short window is mostly the work of the probes at its ends: one has yet to write its record and
 //! return after it took the time, the other comes a while before it takes it. That much is measured
-//! on sites of the same kinds with nothing in between, in a call that the kernel refuses at once
-//! and that nobody else notices: a `GET_INFO` of no length.
+//! by the same programs on sites of the same kinds with nothing in between, in a call that the
+//! kernel refuses at once and that nobody else notices: a `GET_INFO` of no length.
 
 use std::{
     collections::HashSet,
@@ -73,15 +73,15 @@ impl Samples {
                 found.next().map(|record| record.time_ns)
             };
             let (Some(off), Some(on), Some(back)) = (
-                at(Site::CalibrateOff),
-                at(Site::CalibrateOn),
-                at(Site::CalibrateBack),
+                at(Site::BhOff),
+                at(Site::BhOn),
+                at(Site::BhBack),
             ) else {
                 continue;
             };
             self.window.push(on.saturating_sub(off));
             self.backlog.push(back.saturating_sub(on));
-            if let Some(exit) = at(Site::CtlExit) {
+            if let Some(exit) = at(Site::SwapExit) {
                 self.drain.push(exit.saturating_sub(back));
             }
         }
@@ -202,10 +202,10 @@ mod tests {
         let mut records = Vec::new();
         for (place, site) in [
             Site::CallEnter,
-            Site::CalibrateOff,
-            Site::CalibrateOn,
-            Site::CalibrateBack,
-            Site::CtlExit,
+            Site::BhOff,
+            Site::BhOn,
+            Site::BhBack,
+            Site::SwapExit,
         ]
         .into_iter()
         .enumerate()
