@@ -3,6 +3,10 @@
 /// Softirq vectors of the kernel (`NR_SOFTIRQS`, include/linux/interrupt.h).
 pub const SOFTIRQ_VECTORS: usize = 10;
 
+/// How many kinds of delay there are for each vector, and so how many histograms: those of softirqs
+/// raised while an operation was open come first, then those of the sample taken before.
+pub const SOFTIRQ_KINDS: usize = 2;
+
 /// Each power of two is split into this many buckets (as a shift), so a bucket's top is at most
 /// an eighth above any value in it.
 const SUB_BITS: u32 = 3;

@@ -9,7 +9,9 @@ mod histogram;
 mod record;
 mod site;
 
-pub use histogram::{BUCKETS, SOFTIRQ_VECTORS, SoftirqDelays, bucket_of, bucket_top};
+pub use histogram::{
+    BUCKETS, SOFTIRQ_KINDS, SOFTIRQ_VECTORS, SoftirqDelays, bucket_of, bucket_top,
+};
 #[cfg(feature = "user")]
 pub use record::RecordError;
 pub use record::{Record, flags};

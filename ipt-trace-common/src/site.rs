@@ -93,20 +93,35 @@ sites! {
     IpiSyncEnter = 30,
     /// The same: return.
     IpiSyncExit = 31,
-    /// The thread sent an inter-processor interrupt to one CPU (tracepoint `ipi:ipi_send_cpu`).
-    /// `a`: callback address. `b`: the CPU.
+    /// The thread sent an inter-processor interrupt to one CPU (tracepoint `ipi:ipi_send_cpu`, or
+    /// where there is none, the entry of the function that sends). `a`: callback address, or that
+    /// of the function that sends. `b`: the CPU.
     IpiSendCpu = 32,
-    /// The thread sent one to several CPUs (tracepoint `ipi:ipi_send_cpumask`).
-    /// `a`: callback address. `b`: how many of the first 64 CPUs, or 0 where the kernel does not
-    /// let programs read its memory.
+    /// The thread sent one to several CPUs (tracepoint `ipi:ipi_send_cpumask`, or as above).
+    /// `a`: as above. `b`: how many CPUs, or 0 where they could not all be counted.
     IpiSendMask = 33,
+    /// Some of the CPUs of the [`IpiSendMask`](Self::IpiSendMask) that follows. `a`: which 64 of
+    /// them, counted from 0. `b`: one bit for each.
+    IpiMaskWord = 34,
+    /// Who sends the interrupt that follows. `a`: the address that it is sent from. `b`: the return
+    /// address one call further up, or 0. More calls up are in further records.
+    IpiCaller = 35,
+    /// `smp_call_function_single`: entry on the operation's thread. `a`: the function that the
+    /// other CPU is to run.
+    IpiSingleEnter = 36,
+    /// The same: return.
+    IpiSingleExit = 37,
+    /// The thread queued a function for another CPU, which an interrupt may follow (tracepoint
+    /// `csd:csd_queue_cpu`). `a`: the function. `b`: the CPU.
+    IpiQueued = 38,
 
     /// Tracepoint `lock:contention_begin` on the operation's thread. `a`: the lock's address.
     /// `b`: flags (`LCB_F_SPIN` 1, `LCB_F_READ` 2, `LCB_F_WRITE` 4, `LCB_F_MUTEX` 32 of
     /// `include/trace/events/lock.h`). A mutex that is spun on and then slept on begins twice and
     /// ends once.
     ContentionBegin = 40,
-    /// Tracepoint `lock:contention_end`. `a`: the lock's address. `b`: result.
+    /// Tracepoint `lock:contention_end`. `a`: the lock's address, or 0 if it is the one that was
+    /// waited for last. `b`: result.
     ContentionEnd = 41,
     /// The cgroup that the thread is in when a sockopt begins. `a`: its id in the unified
     /// hierarchy, which is its folder's inode number there.
@@ -115,6 +130,19 @@ sites! {
     /// under way or shortly after; written by the program, not by a probe. `a`: the namespace's
     /// inode number.
     CallNet = 43,
+    /// Tracepoint `filelock:flock_lock_inode` for the lock file of iptables, in no operation: a
+    /// flock is asked for or let go. `a`: the open file, by the address of its `struct file`. `b`:
+    /// 0 shared, 1 exclusive, 2 let go | 256 if it is to be waited for, 512 if it was refused.
+    LockFile = 44,
+    /// Who asks: the thread's comm in `a` and `b`, as in `CallComm`. It follows its `LockFile` or
+    /// `LockFileHeld`.
+    LockFileComm = 45,
+    /// The lock file was held when the probes were attached; written by the program. The record's
+    /// process is the holder.
+    LockFileHeld = 46,
+    /// Softirq delays were sampled while nothing was under way; written by the program. The time is
+    /// the end. `a`: how long, in nanoseconds.
+    Baseline = 47,
 }
 
 #[cfg(test)]

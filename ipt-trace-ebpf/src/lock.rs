@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, field, now, pointer, record_entry, record_return};
+use crate::operation::{self, field, now, pointer, record_entry, record_return, void};
 
 /// Where `struct net` has the inode number of its namespace (`ns.inum`), in bytes; 0 if unknown.
 #[unsafe(no_mangle)]
@@ -42,6 +42,26 @@ pub fn lock_exit(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn unlock(ctx: ProbeContext) -> u32 {
     record_entry(&ctx, Site::Unlock, Some(0), None)
+}
+
+/// `LCB_F_MUTEX` of include/trace/events/lock.h.
+const MUTEX: u64 = 1 << 5;
+
+/// `__mutex_lock_slowpath(lock)`, where kernels without tracepoints for it wait for a mutex.
+#[kprobe]
+pub fn mutex_wait_enter(ctx: ProbeContext) -> u32 {
+    let Some(operation) = operation::current() else {
+        return 0;
+    };
+    let lock = ctx.arg::<u64>(0).unwrap_or(0);
+    operation::record(&operation, now(), Site::ContentionBegin, lock, MUTEX);
+    0
+}
+
+/// The same: the mutex is held. Which one is not at hand.
+#[kretprobe]
+pub fn mutex_wait_exit(ctx: RetProbeContext) -> u32 {
+    record_return(&ctx, Site::ContentionEnd, void)
 }
 
 #[tracepoint]

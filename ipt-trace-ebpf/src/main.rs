@@ -18,8 +18,10 @@
               record's words hold numbers of every width and sign"
 )]
 
+mod follow;
 mod ipi;
 mod lock;
+mod lock_file;
 mod operation;
 mod softirq;
 mod swap;

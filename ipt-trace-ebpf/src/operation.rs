@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::{Record, Site, flags};
 
-use crate::word::Word;
+use crate::{follow, word::Word};
 
 /// Size of the ring in bytes, unless the program asks for another when it loads: 18 000 records of
 /// 48 bytes and an 8-byte header each.
@@ -106,7 +106,7 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
         number: next_number()?,
         call,
         value,
-        flags: if is_own() { flags::OWN } else { 0 },
+        flags: whose(),
         described: u16::from(described),
         padding: 0,
     };
@@ -117,6 +117,19 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
         OPEN_COUNT.add(1);
     }
     Some(operation)
+}
+
+/// What records carry that belong to no operation.
+#[inline(always)]
+pub fn outside() -> Open {
+    Open {
+        number: 0,
+        call: 0,
+        value: 0,
+        flags: if is_own() { flags::OWN } else { 0 },
+        described: 0,
+        padding: 0,
+    }
 }
 
 /// Closes this thread's operation.
@@ -146,9 +159,21 @@ fn next_number() -> Option<u64> {
     Some(number << 16 | u64::from(cpu() & 0xffff))
 }
 
+/// The [`flags`] that tell whose this thread is.
+#[inline(always)]
+fn whose() -> u16 {
+    if is_own() {
+        flags::OWN
+    } else if follow::is_followed() {
+        flags::FOLLOWED
+    } else {
+        0
+    }
+}
+
 /// Whether this thread belongs to the tracing program, whichever pid namespace that is in.
 #[inline(always)]
-fn is_own() -> bool {
+pub fn is_own() -> bool {
     let pid = OWN_PID.load();
     if pid == 0 {
         return false;

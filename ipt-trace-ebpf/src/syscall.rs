@@ -190,7 +190,7 @@ fn sizes(operation: &Open, time_ns: u64, at_exit: bool) {
 
 /// Sixteen bytes as a record's two words.
 #[inline(always)]
-fn words(bytes: [u8; 16]) -> (u64, u64) {
+pub fn words(bytes: [u8; 16]) -> (u64, u64) {
     let [a, b]: [u64; 2] =
         // SAFETY: both are sixteen bytes without padding, and every value of them is valid.
         unsafe { core::mem::transmute(bytes) };

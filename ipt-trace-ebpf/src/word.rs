@@ -21,13 +21,6 @@ impl Word {
         unsafe { self.0.get().read_volatile() }
     }
 
-    /// Writes it.
-    #[inline(always)]
-    pub fn store(&self, value: u64) {
-        // SAFETY: the pointer is to a live, aligned word.
-        unsafe { self.0.get().write_volatile(value) }
-    }
-
     /// Adds atomically. (An addition that returns the old value takes an instruction that kernels
     /// have from 5.12 on only.)
     #[inline(always)]

@@ -67,7 +67,9 @@ fn without_calibration(recording: &Recording, mut records: Vec<Record>, set: boo
         let symbol = recording.symbols.get(&record.a);
         !symbol.is_some_and(|symbol| symbol.contains("_get_ctl+"))
     });
-    let last = records.iter().rposition(|record| record.site == Site::CtlExit as u16);
+    let last = records
+        .iter()
+        .rposition(|record| record.site == Site::CtlExit as u16);
     if let (false, Some(last)) = (set, last)
         && let Some(before) = last.checked_sub(1)
         && records[before].site == Site::SwapExit as u16

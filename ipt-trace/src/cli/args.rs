@@ -1,5 +1,6 @@
 //! What can be written on the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::kernel::Family;
+use crate::probe::Request;
 
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
 #[derive(Debug, Parser)]
@@ -23,7 +25,8 @@ Exit codes:
   0  done
   1  the kernel refused, or a table kept changing meanwhile
   2  the input or the command line is wrong
-  4  the lock was not got")]
+  4  the lock was not got
+`exec` exits with its command's code, see `ipt-trace exec --help`.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -35,12 +38,23 @@ pub struct Args {
 pub enum Command {
     /// Replace tables by what a file of iptables-save says, and report what that did
     Restore(Restore),
+    /// Run a command, and report every replace that it and what it starts make
+    Exec(Exec),
+    /// Report what --record of another command wrote, on any machine
+    Report(Report),
+    /// Print every place that can be probed, and what became of it on this kernel
+    Probes(ProbeTable),
     /// Print the tables of this network namespace as iptables-save does
     Save(Save),
     /// Watch every replace on the machine, for as long as it runs
     Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
+    /// Measure what a restore costs by rule count, and what packets feel meanwhile
+    Bench(super::bench::args::Bench),
+    /// What measures for `bench`, in namespaces of its own
+    #[command(hide = true)]
+    BenchWorker,
 }
 
 /// `restore`. What iptables-legacy-restore has too means the same.
@@ -81,6 +95,12 @@ pub struct Restore {
     /// How the report is written to standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
     /// Print nothing on success
     #[arg(short, long)]
     pub quiet: bool,
@@ -88,6 +108,87 @@ pub struct Restore {
     /// themselves have to say too
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// `exec`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+The command keeps its standard streams, so the report goes to standard error unless -o names a
+file. The command's children are followed however they fork, daemonize or exec; what still runs when
+the command itself ends is not waited for. The modules ip_tables and ip6_tables are loaded, since
+what is not loaded cannot be probed.
+
+Signals that end a program and are sent to ipt-trace are handed on to the command.
+
+Exit codes:
+  that of the command, or 128+N if signal N killed it
+  125  ipt-trace failed, and the command was not run
+  126  the command cannot be run
+  127  there is no such command")]
+pub struct Exec {
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+    /// Write the report to this file instead of standard error
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Which probes measure
+    #[arg(long, value_enum, default_value_t = Measuring::Auto)]
+    pub probes: Measuring,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `report`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Needs no privileges and no particular kernel. A file that was cut off or damaged is refused, with
+exit code 2.")]
+pub struct Report {
+    /// The file that --record wrote; standard input if it is "-"
+    pub file: PathBuf,
+    /// How the report is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+}
+
+/// `probes`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Attaches everything for a moment and detaches it again. The modules ip_tables and ip6_tables are
+loaded, since what is not loaded cannot be probed.
+
+Exit codes:
+  0  the kprobe tier is complete
+  1  it is not")]
+pub struct ProbeTable {
+    /// Look everything up, and load and attach nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How the table is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// `save`. What iptables-legacy-save has too means the same.
@@ -227,6 +328,27 @@ pub enum Probes {
     Tracepoint,
     /// None: times are the program's own
     None,
+}
+
+/// Values of `--probes` where there must be some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measuring {
+    /// The best that this kernel allows
+    Auto,
+    /// Kernel functions and tracepoints
+    Kprobe,
+    /// Tracepoints only
+    Tracepoint,
+}
+
+impl From<Measuring> for Request {
+    fn from(probes: Measuring) -> Self {
+        match probes {
+            Measuring::Auto => Self::Auto,
+            Measuring::Kprobe => Self::Kprobe,
+            Measuring::Tracepoint => Self::Tracepoint,
+        }
+    }
 }
 
 /// Values of `--format`.

@@ -1,23 +1,26 @@
 //! `ipt-trace restore`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::args::{self, Format, Probes};
 use super::exit::Failure;
 use super::log;
+use super::output::{self, Target};
 use super::progress::{Progress, Telling};
 use crate::kernel::lock::Wait;
 use crate::kernel::module;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
-use crate::render::{Style, json, text};
-use crate::report::{Machine, Report};
+use crate::report::Run;
 use crate::restore::{Config, Outcome, Progress as _, Restore, TableOutcome};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
     // A test replaces nothing, so there is nothing to measure.
-    let measured = !silent && !command.test;
+    let measured =
+        (!silent || command.record.is_some() || command.perfetto.is_some()) && !command.test;
+    let record = Target::of(command.record.as_ref().filter(|_| measured))?;
+    let perfetto = Target::of(command.perfetto.as_ref().filter(|_| measured))?;
     let config = Config {
         input: command.file,
         family: args::family(command.ipv6),
@@ -61,8 +64,19 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let report = Report::of_restore(&outcome, recording.as_ref(), &Machine::this());
-    print(&report, command.format).map_err(|error| Failure::output(&error))
+    let run = Run::of_restore(outcome, recording);
+    if let Some(record) = record {
+        record.recording(&run)?;
+    }
+    let report = run.report();
+    if let Some(perfetto) = perfetto {
+        perfetto.perfetto(&run, &report)?;
+    }
+    if silent {
+        return Ok(());
+    }
+    output::to_stream(&report, command.format, io::stdout())
+        .map_err(|error| Failure::output(&error))
 }
 
 /// Runs the restore with probes around it. They are attached before the lock is taken and
@@ -79,7 +93,7 @@ fn traced(
     // Functions of modules that are not loaded yet could not be probed.
     restore.touch()?;
     progress.step("attaching probes");
-    let session = match start(request, Options { log }) {
+    let session = match start(request, Options { log, follow: false }) {
         Ok(session) => Some(session),
         Err(error) => {
             anstream::eprintln!("ipt-trace: restoring without probes: {error}");
@@ -117,33 +131,13 @@ fn tell(table: &TableOutcome) {
     );
 }
 
-const fn request(probes: Probes) -> Request {
+pub const fn request(probes: Probes) -> Request {
     match probes {
         Probes::Auto => Request::Auto,
         Probes::Kprobe => Request::Kprobe,
         Probes::Tracepoint => Request::Tracepoint,
         Probes::None => Request::None,
     }
-}
-
-fn print(report: &Report, format: Format) -> io::Result<()> {
-    let stdout = io::stdout();
-    let bytes = match format {
-        Format::None => return Ok(()),
-        Format::Json => json::document(report)?,
-        Format::Text => {
-            // The choice minds NO_COLOR and its kin.
-            let choice = anstream::AutoStream::choice(&stdout);
-            let colored = choice != anstream::ColorChoice::Never && stdout.is_terminal();
-            let style = if colored {
-                Style::colored()
-            } else {
-                Style::plain()
-            };
-            text::report(report, &style)
-        }
-    };
-    write(&bytes)
 }
 
 fn write(bytes: &[u8]) -> io::Result<()> {

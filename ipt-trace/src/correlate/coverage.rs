@@ -74,7 +74,11 @@ fn site_of_program(program: &str) -> Option<Site> {
     match program {
         "setsockopt_enter" | "getsockopt_enter" => Some(Site::CallEnter),
         "setsockopt_exit" | "getsockopt_exit" => Some(Site::CallExit),
-        "ipi_send_cpumask" => Some(Site::IpiSendMask),
+        "ipi_send_cpumask" | "ipi_many" => Some(Site::IpiSendMask),
+        "ipi_single" => Some(Site::IpiSendCpu),
+        "ipi_queue" => Some(Site::IpiQueued),
+        "mutex_wait_enter" => Some(Site::ContentionBegin),
+        "mutex_wait_exit" => Some(Site::ContentionEnd),
         _ => Site::ALL
             .iter()
             .copied()
@@ -93,6 +97,13 @@ fn site_of(name: &str) -> Option<Site> {
         ("tracepoint" | "raw_tracepoint", "contention_end") => Site::ContentionEnd,
         ("tracepoint" | "raw_tracepoint", "ipi_send_cpu") => Site::IpiSendCpu,
         ("tracepoint" | "raw_tracepoint", "ipi_send_cpumask") => Site::IpiSendMask,
+        ("kprobe", "native_send_call_func_single_ipi") => Site::IpiSendCpu,
+        ("kprobe", "native_send_call_func_ipi") => Site::IpiSendMask,
+        ("kprobe", "__mutex_lock_slowpath") => Site::ContentionBegin,
+        ("kretprobe", "__mutex_lock_slowpath") => Site::ContentionEnd,
+        ("kprobe", "smp_call_function_single") => Site::IpiSingleEnter,
+        ("kretprobe", "smp_call_function_single") => Site::IpiSingleExit,
+        ("tracepoint", "flock_lock_inode") => Site::LockFile,
         ("kprobe", "smp_call_function_many_cond") => Site::IpiSyncEnter,
         ("kretprobe", "smp_call_function_many_cond") => Site::IpiSyncExit,
         _ => return None,

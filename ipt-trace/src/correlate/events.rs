@@ -42,14 +42,23 @@ impl<'a> Context<'a> {
 
 /// A stretch between two records of the operation's thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub struct Stretch {
+    /// The first record's time.
     pub start_ns: u64,
+    /// The last record's time.
     pub end_ns: u64,
 }
 
 impl Stretch {
+    /// How long it is.
     pub const fn ns(self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)
+    }
+
+    /// How much of it lies within another, in nanoseconds.
+    pub(super) fn overlap(self, other: Self) -> u64 {
+        let start_ns = self.start_ns.max(other.start_ns);
+        self.end_ns.min(other.end_ns).saturating_sub(start_ns)
     }
 
     /// Whether a time lies strictly within: what happens right at an end is not inside.

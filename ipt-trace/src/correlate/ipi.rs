@@ -1,13 +1,19 @@
 //! Inter-processor interrupts that an operation sent, and the time it waited for their answers.
+//!
+//! They are counted on the operation's own thread only. What the program's attaching sends, another
+//! thread does, and before any operation of the program's own begins.
+
+mod purpose;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ipt_trace_common::Site;
+use ipt_trace_common::{Record, Site};
 
 use super::{
-    events::{Context, Events},
+    events::{Context, Events, Stretch},
     quality::{Measured, Quality},
 };
+use purpose::{Sent, is_handler};
 
 /// What an operation interrupted other CPUs for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub struct Count {
     pub quality: Quality,
 }
 
-/// Calls of `smp_call_function_many_cond`.
+/// Calls of `smp_call_function_many_cond` and `smp_call_function_single`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sync {
     /// How many.
@@ -49,7 +55,8 @@ pub struct Cause {
     pub sent: u64,
     /// How many of the sends were to several CPUs at once.
     pub broadcasts: u64,
-    /// The CPUs that were addressed one by one.
+    /// The CPUs that were interrupted. Where the kernel's memory may not be read, those of sends to
+    /// several CPUs at once are missing.
     pub cpus: BTreeSet<u64>,
     /// How often the thread waited for other CPUs to have run it.
     pub syncs: u64,
@@ -60,11 +67,20 @@ pub struct Cause {
 /// Works out the interrupts of an operation.
 pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
     let coverage = context.coverage;
-    let (causes, whole) = causes(events, context);
+    let mut reader = Reader::new(context);
+    for event in &events.all {
+        reader.take(event.site, event.record);
+    }
+    let Reader {
+        mut causes, whole, ..
+    } = reader;
     let sent = coverage
         .watches_both(Site::IpiSendCpu, Site::IpiSendMask)
         .then(|| Count {
-            count: causes.iter().map(|cause| cause.sent).sum(),
+            count: causes
+                .0
+                .values()
+                .fold(0, |sum, cause| cause.sent.saturating_add(sum)),
             quality: if whole && !context.may_miss(&[Site::IpiSendCpu, Site::IpiSendMask]) {
                 Quality::Exact
             } else {
@@ -74,8 +90,15 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
     let sync = coverage
         .watches_both(Site::IpiSyncEnter, Site::IpiSyncExit)
         .then(|| {
-            let waits = events.between(Site::IpiSyncEnter, Site::IpiSyncExit);
-            let ns = waits.iter().map(|wait| wait.ns()).sum();
+            let waits = waits(events);
+            for (function, wait) in &waits {
+                let cause = causes.of(&Sent::of_function(*function, context));
+                cause.syncs = cause.syncs.saturating_add(1);
+                cause.sync_ns = cause.sync_ns.saturating_add(wait.ns());
+            }
+            let ns = waits
+                .iter()
+                .fold(0, |sum: u64, (_, wait)| sum.saturating_add(wait.ns()));
             Sync {
                 calls: waits.len() as u64,
                 time: Measured::exact(ns).after_losses(
@@ -83,44 +106,124 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
                 ),
             }
         });
-    Ipi { sent, causes, sync }
+    Ipi {
+        sent,
+        causes: causes.0.into_values().collect(),
+        sync,
+    }
 }
 
-/// Sends and waits by function, and whether every send says how many CPUs it went to.
-fn causes(events: &Events<'_>, context: &Context<'_>) -> (Vec<Cause>, bool) {
-    let mut causes = Causes::default();
-    let mut whole = true;
-    // The function that is being waited for, and since when.
-    let mut waiting: Option<(u64, u64)> = None;
+/// The waits for other CPUs with what these were to run; a wait for one CPU inside a wait for several
+/// is a part of it.
+fn waits(events: &Events<'_>) -> Vec<(u64, Stretch)> {
+    let several = calls(events, Site::IpiSyncEnter, Site::IpiSyncExit);
+    let mut all = calls(events, Site::IpiSingleEnter, Site::IpiSingleExit);
+    all.retain(|(_, one)| !several.iter().any(|(_, wait)| wait.overlap(*one) > 0));
+    all.extend(several);
+    all
+}
+
+/// Word `a` of each entry, and the stretch to the return that follows it.
+fn calls(events: &Events<'_>, enter: Site, exit: Site) -> Vec<(u64, Stretch)> {
+    let mut found = Vec::new();
+    let mut open: Option<&Record> = None;
     for event in &events.all {
-        let record = event.record;
-        match event.site {
-            Site::IpiSyncEnter => waiting = Some((record.a, record.time_ns)),
-            Site::IpiSyncExit => {
-                if let Some((function, start_ns)) = waiting.take() {
-                    let cause = causes.of(function, context);
-                    cause.syncs = cause.syncs.saturating_add(1);
-                    let ns = record.time_ns.saturating_sub(start_ns);
-                    cause.sync_ns = cause.sync_ns.saturating_add(ns);
-                }
+        if event.site == enter {
+            open = Some(event.record);
+        } else if event.site == exit
+            && let Some(begin) = open.take()
+        {
+            let stretch = Stretch {
+                start_ns: begin.time_ns,
+                end_ns: event.record.time_ns,
+            };
+            found.push((begin.a, stretch));
+        }
+    }
+    found
+}
+
+/// Goes through the records of an operation, remembering what is said ahead of a send.
+struct Reader<'a> {
+    context: &'a Context<'a>,
+    causes: Causes,
+    /// Whether every send says how many CPUs it went to.
+    whole: bool,
+    /// The functions that are being waited for: by several CPUs, and by one.
+    several: Option<u64>,
+    one: Option<u64>,
+    /// The function that was queued last.
+    queued: Option<u64>,
+    /// Who sends, the nearest first.
+    callers: Vec<u64>,
+    /// To which CPUs.
+    mask: BTreeSet<u64>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(context: &'a Context<'a>) -> Self {
+        Self {
+            context,
+            causes: Causes::default(),
+            whole: true,
+            several: None,
+            one: None,
+            queued: None,
+            callers: Vec::new(),
+            mask: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, site: Site, record: &Record) {
+        match site {
+            Site::IpiSyncEnter => self.several = Some(record.a),
+            Site::IpiSyncExit => self.several = None,
+            Site::IpiSingleEnter => self.one = Some(record.a),
+            Site::IpiSingleExit => self.one = None,
+            Site::IpiQueued => self.queued = Some(record.a),
+            Site::IpiCaller => {
+                let both = [record.a, record.b].into_iter();
+                self.callers.extend(both.filter(|address| *address != 0));
             }
-            Site::IpiSendCpu | Site::IpiSendMask => {
-                let function = sent_for(record.a, waiting, context);
-                let cause = causes.of(function, context);
-                if event.site == Site::IpiSendCpu {
-                    cause.cpus.insert(record.b);
-                    cause.sent = cause.sent.saturating_add(1);
-                } else {
-                    // The first 64 CPUs are counted, and none where memory cannot be read.
-                    whole &= (1..64).contains(&record.b);
-                    cause.broadcasts = cause.broadcasts.saturating_add(1);
-                    cause.sent = cause.sent.saturating_add(record.b.clamp(1, 64));
-                }
+            Site::IpiMaskWord => {
+                let first = record.a.saturating_mul(64);
+                let bits = (0..64).filter(|bit| record.b >> bit & 1 == 1);
+                self.mask.extend(bits.map(|bit| first.saturating_add(bit)));
+            }
+            Site::IpiSendCpu => {
+                let cause = self.cause(record.a);
+                cause.cpus.insert(record.b);
+                cause.sent = cause.sent.saturating_add(1);
+            }
+            Site::IpiSendMask => {
+                self.whole &= record.b > 0;
+                let mask = std::mem::take(&mut self.mask);
+                let sent = record.b.max(mask.len() as u64).max(1);
+                let cause = self.cause(record.a);
+                cause.broadcasts = cause.broadcasts.saturating_add(1);
+                cause.sent = cause.sent.saturating_add(sent);
+                cause.cpus.extend(mask);
             }
             _ => {}
         }
     }
-    (causes.0.into_values().collect(), whole)
+
+    /// What an interrupt was sent for. Most name only the handler that looks into the queue of
+    /// functions to call: then it is for what was queued or is being waited for.
+    fn cause(&mut self, callback: u64) -> &mut Cause {
+        let callers = std::mem::take(&mut self.callers);
+        let queued = self.queued.take();
+        let function = if self.context.function(callback).is_some_and(is_handler) {
+            queued.or(self.one).or(self.several).unwrap_or(callback)
+        } else {
+            callback
+        };
+        self.causes.of(&Sent {
+            context: self.context,
+            function,
+            callers: &callers,
+        })
+    }
 }
 
 /// Causes by function and purpose.
@@ -128,9 +231,9 @@ fn causes(events: &Events<'_>, context: &Context<'_>) -> (Vec<Cause>, bool) {
 struct Causes(BTreeMap<(Option<String>, &'static str), Cause>);
 
 impl Causes {
-    fn of(&mut self, address: u64, context: &Context<'_>) -> &mut Cause {
-        let function = context.function(address).map(str::to_owned);
-        let purpose = purpose(function.as_deref(), address);
+    fn of(&mut self, sent: &Sent<'_>) -> &mut Cause {
+        let (function, purpose) = sent.what_for();
+        let function = function.map(str::to_owned);
         self.0
             .entry((function.clone(), purpose))
             .or_insert_with(|| Cause {
@@ -142,40 +245,5 @@ impl Causes {
                 syncs: 0,
                 sync_ns: 0,
             })
-    }
-}
-
-/// The function that an interrupt was sent for. Most name only the handler that looks into the
-/// queue of functions to call; what was queued shows in the wait for it.
-fn sent_for(callback: u64, waiting: Option<(u64, u64)>, context: &Context<'_>) -> u64 {
-    let handler = context
-        .function(callback)
-        .is_some_and(|name| name.starts_with("generic_smp_call_function"));
-    match waiting {
-        Some((function, _)) if handler => function,
-        _ => callback,
-    }
-}
-
-/// What a function is for.
-fn purpose(function: Option<&str>, address: u64) -> &'static str {
-    let Some(name) = function else {
-        return if address == 0 {
-            "reschedule"
-        } else {
-            "unknown"
-        };
-    };
-    match name {
-        "do_sync_core" | "text_poke_sync_core" => "kernel text patching",
-        "sched_ttwu_pending" | "nohz_csd_func" => "wake-up",
-        "generic_smp_call_function_single_interrupt" | "generic_smp_call_function_interrupt" => {
-            "function call or wake-up"
-        }
-        "rcu_barrier_handler" | "rcu_exp_handler" => "RCU",
-        _ if name.contains("flush_tlb") || name.contains("range_flush") => "TLB flush",
-        _ if name.starts_with("ipi_mb") || name.starts_with("ipi_sync") => "membarrier",
-        _ if name.starts_with("ipi_rseq") => "membarrier",
-        _ => "other",
     }
 }

@@ -8,7 +8,9 @@ mod collector;
 mod coverage;
 mod drain;
 mod events;
+mod holder;
 mod ipi;
+mod lock_file;
 mod mutex;
 mod operation;
 mod phases;
@@ -32,8 +34,10 @@ pub use call::Call;
 pub use collector::{Collected, Collector};
 pub use coverage::Coverage;
 pub use drain::{Drain, Waited};
-pub use events::Context;
+pub use events::{Context, Stretch};
+pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
 pub use ipi::{Cause, Count, Ipi, Sync};
+pub use lock_file::{LockHolder, LockUse};
 pub use mutex::Mutex;
 pub use operation::{Operation, Sizes};
 pub use phases::{Part, Phase};
@@ -49,6 +53,9 @@ pub struct Correlated {
     pub replaces: Vec<Replace>,
     /// Operations that belong to no replace: reads, and what is broken off.
     pub loose: Vec<Operation>,
+    /// Who used the lock file of iptables, in the order of their beginnings; `None` if it was not
+    /// watched.
+    pub lock_file: Option<Vec<LockUse>>,
 }
 
 /// Whether anything is missing from a recording for certain.
@@ -82,7 +89,11 @@ pub fn correlate(recording: &Recording) -> Correlated {
         .filter_map(|records| Operation::from_records(records, &context))
         .collect();
     operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
-    group(operations)
+    assign(&mut operations, context.lossy);
+    Correlated {
+        lock_file: lock_file::lock_file(recording, &coverage),
+        ..group(operations)
+    }
 }
 
 /// Groups the operations of a finished recording, ordered by their beginnings.

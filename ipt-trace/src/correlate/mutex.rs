@@ -4,6 +4,7 @@ use ipt_trace_common::Site;
 
 use super::{
     events::{Context, Events, Stretch, is_pointer},
+    holder::{Contention, Wait},
     quality::Measured,
 };
 
@@ -28,14 +29,12 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         return Mutex::default();
     }
     let contentions = contentions(events);
-    let watched = context
-        .coverage
-        .watches_both(Site::ContentionBegin, Site::ContentionEnd);
-    let known = watched && !context.may_miss(&[Site::ContentionBegin, Site::ContentionEnd]);
+    let may_miss = context.may_miss(&[Site::ContentionBegin, Site::ContentionEnd]);
+    let known = watched(context) && !may_miss;
     let elsewhere = contentions
         .iter()
-        .filter(|stretch| !events.in_lookup(stretch.start_ns))
-        .map(|stretch| stretch.ns())
+        .filter(|(_, stretch)| !events.in_lookup(stretch.start_ns))
+        .map(|(_, stretch)| stretch.ns())
         .sum();
     Mutex {
         wait: wait(events, &contentions, known),
@@ -47,9 +46,9 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
 }
 
 /// The wait: contention within the lookups where that is known, else the lookups themselves.
-fn wait(events: &Events<'_>, contentions: &[Stretch], known: bool) -> Option<Measured> {
+fn wait(events: &Events<'_>, contentions: &[(u64, Stretch)], known: bool) -> Option<Measured> {
     if events.lookups.is_empty() {
-        let all = contentions.iter().map(|stretch| stretch.ns()).sum();
+        let all = contentions.iter().map(|(_, stretch)| stretch.ns()).sum();
         return match (known && events.complete, events.complete) {
             (true, _) => Some(at_most_or_zero(all)),
             (false, true) => Some(Measured::at_most(events.ns())),
@@ -57,13 +56,13 @@ fn wait(events: &Events<'_>, contentions: &[Stretch], known: bool) -> Option<Mea
         };
     }
     Measured::sum(events.lookups.iter().map(|lookup| {
-        if !known || creates_table(events, *lookup) {
+        if !known || creates_table(events, *lookup) || has_open_wait(events, *lookup, contentions) {
             return Measured::at_most(lookup.ns());
         }
         let waited = contentions
             .iter()
-            .filter(|stretch| lookup.holds(stretch.start_ns) && lookup.holds(stretch.end_ns))
-            .map(|stretch| stretch.ns())
+            .filter(|(_, stretch)| lookup.holds(stretch.start_ns) && lookup.holds(stretch.end_ns))
+            .map(|(_, stretch)| stretch.ns())
             .sum();
         Measured::exact(waited)
     }))
@@ -122,9 +121,59 @@ pub(super) fn held(events: &Events<'_>) -> Vec<Stretch> {
     found
 }
 
-/// Every wait for a contended mutex, one lock at a time: a waiter that spins and then sleeps
-/// begins twice and ends once.
-fn contentions(events: &Events<'_>) -> Vec<Stretch> {
+/// The waits and holds one by one, for finding out who held what was waited for.
+pub(super) fn contention(events: &Events<'_>, context: &Context<'_>) -> Contention {
+    let mut waits: Vec<_> = contentions(events)
+        .into_iter()
+        .map(|(lock, stretch)| Wait {
+            stretch,
+            lock,
+            in_lookup: events.in_lookup(stretch.start_ns),
+        })
+        .filter(|wait| !wait.in_lookup || !in_creation(events, wait.stretch))
+        .collect();
+    if !watched(context) {
+        let whole = events.lookups.iter().map(|lookup| Wait {
+            stretch: *lookup,
+            lock: 0,
+            in_lookup: true,
+        });
+        waits.extend(whole.filter(|wait| !creates_table(events, wait.stretch)));
+    }
+    let mut holds = held(events);
+    // A hold whose end was not seen lasts at least until the last record.
+    let open = events.of(Site::LockExit).next_back();
+    if let Some(begin) = open
+        && is_pointer(begin.a)
+        && !holds.iter().any(|hold| hold.start_ns >= begin.time_ns)
+    {
+        holds.push(Stretch {
+            start_ns: begin.time_ns,
+            end_ns: events.end_ns.max(begin.time_ns),
+        });
+    }
+    Contention {
+        waits,
+        holds,
+        ..Contention::default()
+    }
+}
+
+/// Whether a wait lies in a lookup that creates its table, where other mutexes are taken.
+fn in_creation(events: &Events<'_>, wait: Stretch) -> bool {
+    let mut lookups = events.lookups.iter();
+    lookups.any(|lookup| lookup.holds(wait.start_ns) && creates_table(events, *lookup))
+}
+
+fn watched(context: &Context<'_>) -> bool {
+    context
+        .coverage
+        .watches_both(Site::ContentionBegin, Site::ContentionEnd)
+}
+
+/// Every wait for a contended mutex with its address, one lock at a time: a waiter that spins and
+/// then sleeps begins twice and ends once.
+fn contentions(events: &Events<'_>) -> Vec<(u64, Stretch)> {
     let mut found = Vec::new();
     let mut open = None;
     for event in &events.all {
@@ -135,17 +184,27 @@ fn contentions(events: &Events<'_>) -> Vec<Stretch> {
             }
             Site::ContentionEnd => {
                 if let Some((lock, start_ns)) = open
-                    && lock == record.a
+                    && (lock == record.a || record.a == 0)
                 {
                     open = None;
-                    found.push(Stretch {
-                        start_ns,
-                        end_ns: record.time_ns,
-                    });
+                    let end_ns = record.time_ns;
+                    found.push((lock, Stretch { start_ns, end_ns }));
                 }
             }
             _ => {}
         }
     }
     found
+}
+
+/// Whether a wait that began in a lookup has no end: then how long it was is not known.
+fn has_open_wait(events: &Events<'_>, lookup: Stretch, contentions: &[(u64, Stretch)]) -> bool {
+    events
+        .of(Site::ContentionBegin)
+        .filter(|record| record.b & MUTEX != 0 && lookup.holds(record.time_ns))
+        .any(|record| {
+            !contentions
+                .iter()
+                .any(|(_, wait)| wait.start_ns <= record.time_ns && record.time_ns <= wait.end_ns)
+        })
 }

@@ -6,8 +6,9 @@ use super::{
     call::Call,
     drain::{Drain, drain},
     events::{Context, Events},
+    holder::Contention,
     ipi::{Ipi, ipi},
-    mutex::{Mutex, mutex},
+    mutex::{Mutex, contention, mutex},
     phases::{Phase, phases},
     quality::Measured,
     window::{Window, windows},
@@ -25,6 +26,8 @@ pub struct Operation {
     pub comm: Option<String>,
     /// Whether it is the tracing program's own.
     pub own: bool,
+    /// Whether its thread descends from the tracing program, which asked for that.
+    pub followed: bool,
     /// The family, if the call's beginning was seen.
     pub family: Option<Family>,
     /// Which call, if its beginning was seen.
@@ -52,6 +55,8 @@ pub struct Operation {
     pub windows: Vec<Window>,
     /// The family's mutex.
     pub mutex: Mutex,
+    /// Its waits and holds of mutexes one by one, and who held what it waited for.
+    pub contention: Contention,
     /// The wait after the swap.
     pub drain: Option<Drain>,
     /// Inter-processor interrupts.
@@ -80,6 +85,7 @@ impl Operation {
             tid: who.tid,
             comm: events.first(Site::CallComm).map(text),
             own: who.flags & flags::OWN != 0,
+            followed: who.flags & flags::FOLLOWED != 0,
             family: enter
                 .and_then(|record| Call::decode(record.a))
                 .map(|(family, _)| family),
@@ -98,6 +104,7 @@ impl Operation {
             phases: phases(&events, context),
             windows: windows(&events, context),
             mutex: mutex(&events, context),
+            contention: contention(&events, context),
             drain: drain(&events, context),
             ipi: ipi(&events, context),
         })
@@ -135,7 +142,7 @@ fn netns(events: &Events<'_>) -> Option<u64> {
 }
 
 /// The 16 bytes of a record's words up to the first zero.
-fn text(record: &Record) -> String {
+pub(super) fn text(record: &Record) -> String {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&record.a.to_ne_bytes());
     bytes[8..].copy_from_slice(&record.b.to_ne_bytes());

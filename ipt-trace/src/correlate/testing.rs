@@ -7,7 +7,9 @@ use ipt_trace_common::{BUCKETS, Record, Site, bucket_of, flags};
 use super::Call;
 use crate::{
     kernel::Family,
-    probe::{Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    probe::{
+        Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier,
+    },
 };
 
 /// `ip` of the swap's `__local_bh_enable_ip`.
@@ -36,6 +38,8 @@ pub struct Tape {
     recording: Recording,
     now_ns: u64,
     operation: u64,
+    begun: u64,
+    outside: bool,
     thread: (u32, u32),
     comm: &'static str,
     cpu: u32,
@@ -78,6 +82,8 @@ impl Tape {
             },
             now_ns: 1_000_000_000,
             operation: 0,
+            begun: 0,
+            outside: false,
             thread: (4100, 4100),
             comm: "ipt-trace",
             cpu: 1,
@@ -172,6 +178,18 @@ impl Tape {
         self
     }
 
+    /// Goes on outside of operations, until the next call begins.
+    pub fn outside(&mut self) -> &mut Self {
+        self.outside = true;
+        self
+    }
+
+    /// Goes on with an operation that was begun before, counted from 1.
+    pub fn resume(&mut self, operation: u64) -> &mut Self {
+        self.operation = operation;
+        self
+    }
+
     /// Lets time pass.
     pub fn wait(&mut self, ns: u64) -> &mut Self {
         self.now_ns += ns;
@@ -195,14 +213,16 @@ impl Tape {
             flags: self.flags,
             a,
             b,
-            operation: self.operation,
+            operation: if self.outside { 0 } else { self.operation },
         });
         self
     }
 
     /// Begins a call.
     pub fn enter(&mut self, family: Family, call: Call, table: &str) -> &mut Self {
-        self.operation += 1;
+        self.begun += 1;
+        self.operation = self.begun;
+        self.outside = false;
         let level = if family == Family::Ipv4 { 0 } else { 41 };
         let (optname, set) = match call {
             Call::GetInfo => (64, 0),
@@ -316,11 +336,21 @@ impl Tape {
 
     /// Delays of a softirq vector on a CPU.
     pub fn softirq(&mut self, cpu: u32, vector: u32, delays: &[u64]) -> &mut Self {
+        self.delays(SoftirqKind::During, cpu, vector, delays)
+    }
+
+    /// The same of the sample taken before.
+    pub fn before(&mut self, cpu: u32, vector: u32, delays: &[u64]) -> &mut Self {
+        self.delays(SoftirqKind::Before, cpu, vector, delays)
+    }
+
+    fn delays(&mut self, kind: SoftirqKind, cpu: u32, vector: u32, delays: &[u64]) -> &mut Self {
         let mut buckets = vec![0; BUCKETS];
         for delay in delays {
             buckets[bucket_of(*delay)] += 1;
         }
         self.recording.softirqs.push(SoftirqCell {
+            kind,
             cpu,
             vector,
             count: delays.len() as u64,
@@ -376,6 +406,7 @@ const TRACEPOINTS: &[(&str, &str)] = &[
     ("tracepoint:ipi:ipi_send_cpumask", "IPIs sent"),
     ("tracepoint:lock:contention_begin", "mutex wait"),
     ("tracepoint:lock:contention_end", "mutex wait"),
+    ("tracepoint:filelock:flock_lock_inode", "lock file"),
     ("raw_tracepoint:softirq_raise", "softirq delay"),
     ("raw_tracepoint:softirq_entry", "softirq delay"),
 ];
@@ -405,4 +436,6 @@ const KPROBES: &[(&str, &str)] = &[
     ("kretprobe:x_tables:xt_free_table_info", "free phase"),
     ("kprobe:smp_call_function_many_cond", "IPI sync time"),
     ("kretprobe:smp_call_function_many_cond", "IPI sync time"),
+    ("kprobe:smp_call_function_single", "IPI sync time"),
+    ("kretprobe:smp_call_function_single", "IPI sync time"),
 ];

@@ -10,9 +10,15 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat;
+use serde::{Deserialize, Serialize};
 
 /// Where the lock is, unless `XTABLES_LOCKFILE` says otherwise (as for iptables).
 const DEFAULT: &str = "/run/xtables.lock";
+
+/// The lock file of this process.
+pub fn path() -> PathBuf {
+    std::env::var_os("XTABLES_LOCKFILE").map_or_else(|| DEFAULT.into(), PathBuf::from)
+}
 
 /// How long to wait for the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +57,7 @@ pub enum LockError {
 }
 
 /// A process that holds the lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Its id in our pid namespace.
     pub pid: u32,
@@ -69,6 +75,28 @@ impl std::fmt::Display for Holder {
 #[derive(Debug)]
 pub struct XtablesLock {
     _file: Flock<File>,
+    /// Who held it while it was waited for.
+    holders: Holders,
+}
+
+/// Who held the lock at the times that were looked, and for how many nanoseconds until the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Holders {
+    shares: Vec<(Holder, u64)>,
+    last: Option<Holder>,
+}
+
+impl Holders {
+    /// Counts the time since the last look for who was seen then, and looks again.
+    fn look(&mut self, since_last: Duration, now: Option<Holder>) {
+        let ns = u64::try_from(since_last.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(last) = std::mem::replace(&mut self.last, now) {
+            match self.shares.iter_mut().find(|(holder, _)| *holder == last) {
+                Some((_, share)) => *share = share.saturating_add(ns),
+                None => self.shares.push((last, ns)),
+            }
+        }
+    }
 }
 
 impl XtablesLock {
@@ -77,8 +105,7 @@ impl XtablesLock {
         wait: Wait,
         notice: &mut dyn FnMut(Duration, Option<Holder>),
     ) -> Result<Self, LockError> {
-        let path =
-            std::env::var_os("XTABLES_LOCKFILE").map_or_else(|| DEFAULT.into(), PathBuf::from);
+        let path = path();
         let unusable = |error| LockError::Unusable {
             path: path.clone(),
             error,
@@ -92,7 +119,12 @@ impl XtablesLock {
             .open(&path)
             .map_err(unusable)?;
         let file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => return Ok(Self { _file: file }),
+            Ok(file) => {
+                return Ok(Self {
+                    _file: file,
+                    holders: Holders::default(),
+                });
+            }
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(unusable(errno.into())),
         };
@@ -105,49 +137,81 @@ impl XtablesLock {
             Wait::For(limit) => Some(Instant::now() + limit),
             Wait::Forever => None,
         };
-        match block(file, deadline, &mut |waited| {
-            notice(waited, holder_of(&path));
-        }) {
-            Some(Ok(file)) => Ok(Self { _file: file }),
+        let mut holders = Holders::default();
+        let result = block(file, deadline, &mut |waited, since_last| {
+            let holder = holder_of(&path);
+            holders.look(since_last, holder.clone());
+            if let Some(waited) = waited {
+                notice(waited, holder);
+            }
+        });
+        match result {
+            Some(Ok(file)) => Ok(Self {
+                _file: file,
+                holders,
+            }),
             Some(Err(errno)) => Err(unusable(errno.into())),
             None => Err(held()),
         }
     }
+
+    /// Who held the lock while it was waited for, and for how many nanoseconds, as far as that was
+    /// looked at, every twentieth of a second. Who holds it in another pid namespace is not seen.
+    pub fn holders(&self) -> &[(Holder, u64)] {
+        &self.holders.shares
+    }
 }
+
+/// How often it is looked who holds the lock.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often that is told.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// Waits in the kernel's own queue, on a thread: flock knows no time limit, and polling would lose
 /// to whoever waits properly. When the limit passes, a lock that comes too late is let go at once.
+///
+/// `look` is called at the beginning, every [`LOOK`] and at the end, with the time since it was called
+/// last, and when [`NOTICE`] has passed, with how long the wait has been.
 fn block(
     file: File,
     deadline: Option<Instant>,
-    notice: &mut dyn FnMut(Duration),
+    look: &mut dyn FnMut(Option<Duration>, Duration),
 ) -> Option<Result<Flock<File>, Errno>> {
+    let start = Instant::now();
+    look(None, Duration::ZERO);
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let result = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno);
         // If nobody listens any more, the result comes back and is dropped: the lock is free.
         drop(sender.send(result));
     });
-    let start = Instant::now();
-    let mut next_notice = start + Duration::from_secs(1);
+    let mut last = start;
+    let mut next_notice = start + NOTICE;
     loop {
-        let until = deadline.map_or(next_notice, |deadline| deadline.min(next_notice));
-        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let next = (last + LOOK).min(next_notice);
+        let until = deadline.map_or(next, |deadline| deadline.min(next));
+        let received = receiver.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let is_time = now >= next_notice;
+        if is_time {
+            next_notice = now + NOTICE;
+        }
+        look(is_time.then(|| now - start), now - last);
+        last = now;
+        match received {
             Ok(result) => return Some(result),
             Err(RecvTimeoutError::Disconnected) => return Some(Err(Errno::ENOLCK)),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return None;
         }
-        notice(now - start);
-        next_notice = now + Duration::from_secs(1);
     }
 }
 
-/// Who holds the flock on a file, from /proc/locks.
-fn holder_of(path: &Path) -> Option<Holder> {
+/// Who holds the flock on a file, from /proc/locks; `None` if nobody does, or nobody who is seen
+/// from this pid namespace.
+pub fn holder_of(path: &Path) -> Option<Holder> {
     let file = path.metadata().ok()?;
     let (major, minor) = (stat::major(file.dev()), stat::minor(file.dev()));
     // As the kernel writes it. An inode's number alone is not unique: every tmpfs has its own.
@@ -174,7 +238,26 @@ fn flock_holder(line: &str, place: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::flock_holder;
+    use std::time::Duration;
+
+    use super::{Holder, Holders, flock_holder};
+
+    #[test]
+    fn the_time_until_the_next_look_is_the_holders_who_was_seen() {
+        let holder = |pid| {
+            Some(Holder {
+                pid,
+                comm: "x".to_owned(),
+            })
+        };
+        let mut holders = Holders::default();
+        let looks = [(0, 1), (50, 1), (30, 2), (20, 1), (10, 0), (99, 2)];
+        for (ms, pid) in looks {
+            holders.look(Duration::from_millis(ms), holder(pid).filter(|_| pid > 0));
+        }
+        let shares: Vec<_> = holders.shares.iter().map(|(h, ns)| (h.pid, *ns)).collect();
+        assert_eq!(shares, [(1, 90_000_000), (2, 20_000_000)]);
+    }
 
     #[test]
     fn the_holder_is_read_and_the_waiter_is_not() {

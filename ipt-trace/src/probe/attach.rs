@@ -16,12 +16,15 @@ use aya::{
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
-    identity, misses,
+    identity, lock_file, misses,
     own::Own,
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place, SWAP, Spot},
+    table::{
+        ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Function, Place, SWAP, Spot,
+        rows,
+    },
     tracefs,
 };
 
@@ -31,6 +34,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
 
+/// How many threads can be followed at once.
+const FOLLOWED_MAX: u32 = 1 << 16;
 /// Why a kprobe is absent where none is wanted.
 const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
@@ -69,6 +74,8 @@ pub struct Load {
     pub ring_bytes: Option<u32>,
     /// Whether threads are announced before their operations.
     pub announce: bool,
+    /// Whether what descends from this process is followed.
+    pub follow: bool,
 }
 
 /// The probes as loaded and attached.
@@ -98,7 +105,8 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         ),
         _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
-    let ebpf = load(tier, how, &bh_functions, wait_register)
+    let layout = lock_file::layout(&tracefs);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attached = Attached {
         ebpf,
@@ -109,11 +117,34 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tracefs,
     };
     let mut attacher = attached.attacher(symbols, sites);
+    if how.follow {
+        attacher.follow()?;
+    }
     for row in ATTACH_POINTS {
         attacher.attach(row)?;
     }
     attached.symbols = attacher.symbols.and_then(Result::ok);
     Ok(attached)
+}
+
+/// Looks up what would be attached, and says so by [`PointState::Attached`]; nothing is.
+pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let mut points = Vec::new();
+    let mut attacher = Attacher {
+        tier,
+        tracefs: &tracefs,
+        symbols: (tier == Tier::Kprobe).then(Symbols::read),
+        sites: Sites::new(),
+        exact: Vec::new(),
+        ebpf: None,
+        points: &mut points,
+        links: &mut Vec::new(),
+    };
+    for row in ATTACH_POINTS {
+        attacher.attach(row)?;
+    }
+    Ok(points)
 }
 
 impl Attached {
@@ -167,7 +198,7 @@ impl Attached {
             symbols,
             sites,
             exact: Vec::new(),
-            ebpf: &mut self.ebpf,
+            ebpf: Some(&mut self.ebpf),
             points: &mut self.points,
             links: &mut self.links,
         }
@@ -197,7 +228,7 @@ impl Attached {
             return None;
         }
         let mut missed = BTreeMap::new();
-        for row in ATTACH_POINTS {
+        for row in rows() {
             // A program that was not needed is not loaded, and missed nothing.
             let program = self.ebpf.program(row.program);
             if let Some(Ok(fd)) = program.map(Program::fd) {
@@ -232,12 +263,14 @@ fn load(
     how: Load,
     bh_functions: &[u64],
     wait_register: u32,
+    lock_file_layout: u8,
 ) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
         inode: 0,
         pid: 0,
     });
+    let followed = if how.follow { FOLLOWED_MAX } else { 1 };
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
     let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
     let netns_inum = if tier == Tier::Kprobe {
@@ -245,6 +278,7 @@ fn load(
     } else {
         0
     };
+    let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
     let announce = u8::from(how.announce);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
@@ -259,8 +293,11 @@ fn load(
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
         .override_global("HAS_CGROUPS", &has_cgroups, true)
         .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("MASK_WORDS", &mask_words, true)
+        .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
         .override_global("ANNOUNCE", &announce, true)
-        .override_global(aya_log::LEVEL, &how.log_level, true);
+        .override_global(aya_log::LEVEL, &how.log_level, true)
+        .map_max_entries("FOLLOWED", followed);
     with_locked_memory(|| loader.load(OBJECT))
 }
 
@@ -304,13 +341,51 @@ struct Attacher<'a> {
     sites: Sites,
     /// The spots of functions that were attached at every one of their instructions.
     exact: Vec<(Spot, Function)>,
-    ebpf: &'a mut Ebpf,
+    /// `None` if everything is only looked up.
+    ebpf: Option<&'a mut Ebpf>,
     points: &'a mut Vec<Point>,
     links: &'a mut Vec<(&'static str, String, Link)>,
 }
 
 impl Attacher<'_> {
+    /// Attaches what follows the processes that this one starts; all of it is needed.
+    fn follow(&mut self) -> Result<(), String> {
+        let mut unfit = None;
+        for row in FOLLOW_POINTS {
+            if let Place::Event {
+                group,
+                name,
+                fields,
+                ..
+            } = row.place
+                && let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields)
+            {
+                // The event has had two layouts, each with a row.
+                unfit = Some(reason);
+                continue;
+            }
+            self.attach(row)?;
+            if let Some(Point { name, state, .. }) = self.points.last()
+                && let PointState::Failed(reason) | PointState::Absent(reason) = state
+            {
+                return Err(cannot_follow(name, reason));
+            }
+        }
+        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
+        match unfit {
+            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
+                "tracepoint:sched:sched_process_fork",
+                &reason,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
         match row.place {
             Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
             Place::Function { end, functions } => {
@@ -486,6 +561,9 @@ impl Attacher<'_> {
         if !tracefs::has_event(self.tracefs, group, name) {
             return PointState::Absent(no_tracepoint(since));
         }
+        if program == "lock_file" && lock_file::layout(self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
+        }
         if let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields) {
             return PointState::Failed(reason);
         }
@@ -499,7 +577,8 @@ impl Attacher<'_> {
     }
 
     fn raw_event(&mut self, program: &'static str, name: &str, since: &str) -> PointState {
-        let mut missing = false;
+        let mut missing =
+            self.ebpf.is_none() && !tracefs::has_event_of_any_group(self.tracefs, name);
         let state = self.state(|this| {
             let loaded: &mut RawTracePoint = this.program(program)?;
             loaded.load()?;
@@ -550,12 +629,16 @@ impl Attacher<'_> {
         &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
     {
         self.ebpf
-            .program_mut(name)
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut(name))
             .ok_or(ProgramError::NotLoaded)?
             .try_into()
     }
 
     fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        if self.ebpf.is_none() {
+            return PointState::Attached;
+        }
         match attach(self) {
             Ok(()) => PointState::Attached,
             Err(error) => PointState::Failed(chain(&error)),
@@ -569,6 +652,10 @@ fn load_once(
     load: impl FnOnce() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     if loaded { Ok(()) } else { load() }
+}
+
+fn cannot_follow(name: &str, reason: &str) -> String {
+    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
 }
 
 fn no_tracepoint(since: &str) -> String {

@@ -72,11 +72,9 @@ impl Samples {
                     .filter(|record| record.operation == operation && record.site == site as u16);
                 found.next().map(|record| record.time_ns)
             };
-            let (Some(off), Some(on), Some(back)) = (
-                at(Site::BhOff),
-                at(Site::BhOn),
-                at(Site::BhBack),
-            ) else {
+            let (Some(off), Some(on), Some(back)) =
+                (at(Site::BhOff), at(Site::BhOn), at(Site::BhBack))
+            else {
                 continue;
             };
             self.window.push(on.saturating_sub(off));

@@ -38,7 +38,7 @@ pub struct Namespaces {
     /// The program's own.
     own: Option<u64>,
     /// Whether /proc numbers processes as the probes do.
-    are_visible: bool,
+    pub are_visible: bool,
 }
 
 impl Namespaces {

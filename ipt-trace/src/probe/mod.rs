@@ -3,16 +3,20 @@
 mod attach;
 mod btf;
 mod calibrate;
+pub mod file;
 mod identity;
 mod live;
+mod lock_file;
 mod misses;
 mod own;
 mod recording;
 mod ring;
+mod sample;
 mod session;
 #[doc(hidden)]
 pub mod sites;
 mod skew;
+pub mod survey;
 mod symbols;
 mod table;
 mod text;
@@ -21,9 +25,11 @@ mod tracefs;
 
 pub use live::Batch;
 pub use recording::{
-    Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, Tier,
+    Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind,
+    Tier,
 };
 pub use session::{Options, ProbeError, Session};
-pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
-pub use text::TextError;
+pub use survey::Survey;
+pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
+pub use text::{Document, TextError};
 pub use tier::Unavailable;

@@ -28,7 +28,7 @@ impl Own {
 
 /// From the encoding of devices in user space to the kernel's own, which has twenty bits of minor
 /// number below the major (`MKDEV`, `include/linux/kdev_t.h`).
-fn kernel_device(device: u64) -> u64 {
+pub fn kernel_device(device: u64) -> u64 {
     u64::from(libc::major(device)) << 20 | u64::from(libc::minor(device))
 }
 

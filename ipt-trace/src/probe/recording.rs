@@ -80,9 +80,20 @@ pub struct Calibration {
     pub drain: Cost,
 }
 
-/// Raise-to-entry delays of one softirq vector on one CPU while an operation was open.
+/// When softirqs were raised whose delays are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SoftirqKind {
+    /// While an operation was open.
+    During,
+    /// While none was, in the sample that is taken before.
+    Before,
+}
+
+/// Raise-to-entry delays of one softirq vector on one CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SoftirqCell {
+    /// When they were raised.
+    pub kind: SoftirqKind,
     /// The CPU.
     pub cpu: u32,
     /// The vector's number (`NET_RX_SOFTIRQ` is 3).

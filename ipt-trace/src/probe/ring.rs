@@ -9,7 +9,7 @@ use std::{
 
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya_log::EbpfLogger;
-use ipt_trace_common::{Record, SOFTIRQ_VECTORS, Site, SoftirqDelays};
+use ipt_trace_common::{Record, SOFTIRQ_KINDS, SOFTIRQ_VECTORS, Site, SoftirqDelays};
 use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -22,7 +22,10 @@ use super::{
     calibrate::Samples,
     identity::Namespaces,
     live::{Live, Stream},
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, Tier},
+    lock_file::{self, LockFile},
+    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    sample,
+    session::Options,
     skew,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
@@ -49,8 +52,8 @@ pub struct Task {
     pub choice: Choice,
     /// Whether a lower tier will do.
     pub may_fall_back: bool,
-    /// Whether the probes' own diagnostics are wanted.
-    pub log: bool,
+    /// How to run the probes.
+    pub options: Options,
     /// Where records go as they come; without it they are kept for the recording.
     pub live: Option<Live>,
 }
@@ -64,9 +67,10 @@ pub fn run(
     let begin = Instant::now();
     let load = attach::Load {
         // aya-log counts levels from 1, error, to 5, trace.
-        log_level: if task.log { 4 } else { 0 },
+        log_level: if task.options.log { 4 } else { 0 },
         ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
         announce: task.live.is_some(),
+        follow: task.options.follow,
     };
     let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
@@ -86,7 +90,7 @@ pub fn run(
         let _ = stop.blocking_recv();
         return Some(recording);
     };
-    let mut reader = match Reader::new(&mut attached, task.log) {
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
         Ok(reader) => reader,
         Err(reason) => {
             let _ = started.send(Err(Unavailable {
@@ -98,6 +102,7 @@ pub fn run(
     };
     let mut samples = Samples::default();
     samples.take_with(&mut reader, &attached);
+    reader.records.extend(sample::take(&mut attached.ebpf));
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
         choice: choice.clone(),
@@ -269,6 +274,7 @@ pub struct Reader {
     /// What was in the ring and is not a record.
     pub undecoded: u64,
     namespaces: Namespaces,
+    lock_file: LockFile,
     /// When the ring was last found to hold nothing but what has been read by now.
     pub read_ns: u64,
 }
@@ -289,18 +295,28 @@ impl Reader {
         } else {
             None
         };
+        let namespaces = Namespaces::look();
+        let lock_file = LockFile::watch(&mut attached.ebpf);
+        // Its pid is one of this pid namespace, and records have those of the initial one.
+        let held = if namespaces.are_visible {
+            lock_file::held()
+        } else {
+            Vec::new()
+        };
         Ok(Self {
             ring,
             logger,
-            records: Vec::new(),
+            records: held,
             undecoded: 0,
-            namespaces: Namespaces::look(),
+            namespaces,
+            lock_file,
             read_ns: 0,
         })
     }
 
     /// Reads what is there; at most so much that it says that there may be more.
     fn drain(&mut self) -> bool {
+        self.lock_file.look();
         let began_ns = monotonic_ns();
         let mut more = false;
         for _ in 0..AT_ONCE {
@@ -412,13 +428,22 @@ fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
         return Vec::new();
     };
     let mut cells = Vec::new();
-    for vector in (0..).take(SOFTIRQ_VECTORS) {
-        let Ok(values) = map.get(&vector, 0) else {
+    for (index, place) in (0..).zip(0..SOFTIRQ_KINDS * SOFTIRQ_VECTORS) {
+        let Ok(values) = map.get(&index, 0) else {
+            continue;
+        };
+        let kind = if place < SOFTIRQ_VECTORS {
+            SoftirqKind::During
+        } else {
+            SoftirqKind::Before
+        };
+        let Ok(vector) = u32::try_from(place % SOFTIRQ_VECTORS) else {
             continue;
         };
         for (cpu, Delays(delays)) in (0..).zip(values.iter()) {
             if delays.count > 0 {
                 cells.push(SoftirqCell {
+                    kind,
                     cpu,
                     vector,
                     count: delays.count,
@@ -443,8 +468,12 @@ pub fn lost(attached: &Attached) -> u64 {
 fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
     let addresses: BTreeSet<u64> = records
         .iter()
-        .filter(|record| record.a != 0 && holds_address(record.site))
-        .map(|record| record.a)
+        .filter(|record| holds_address(record.site))
+        .flat_map(|record| {
+            let caller = record.site == Site::IpiCaller as u16;
+            [record.a, if caller { record.b } else { 0 }]
+        })
+        .filter(|address| *address != 0)
         .collect();
     if addresses.is_empty() {
         return BTreeMap::new();
@@ -478,6 +507,9 @@ pub fn holds_address(site: u16) -> bool {
                 | Site::IpiSyncEnter
                 | Site::IpiSendCpu
                 | Site::IpiSendMask
+                | Site::IpiSingleEnter
+                | Site::IpiCaller
+                | Site::IpiQueued
                 | Site::ContentionBegin
         )
     )

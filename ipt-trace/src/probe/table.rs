@@ -172,9 +172,53 @@ impl AttachPoint {
     }
 }
 
+/// Every row there is.
+pub fn rows() -> impl Iterator<Item = &'static AttachPoint> {
+    ATTACH_POINTS.iter().chain(FOLLOW_POINTS)
+}
+
+/// Programs on functions that stand in for one on an event, where kernels do not have the event.
+const STAND_INS: [(&str, &str); 5] = [
+    ("ipi_single", "ipi_send_cpu"),
+    ("ipi_many", "ipi_send_cpumask"),
+    ("ipi_single", "ipi_queue"),
+    ("mutex_wait_enter", "contention_begin"),
+    ("mutex_wait_exit", "contention_end"),
+];
+
+impl AttachPoint {
+    /// Whether another row gives the same on this kernel, so that nothing is lacking without this
+    /// one. `has_event` tells whether the kernel has an event of a group.
+    pub fn is_stood_in_for(&self, tier: Tier, has_event: impl Fn(&str, &str) -> bool) -> bool {
+        match self.place {
+            Place::Function { .. } => {
+                let original = STAND_INS
+                    .iter()
+                    .find(|(program, _)| *program == self.program);
+                let row = original.and_then(|(_, event)| of_program(event));
+                row.is_some_and(|row| match row.place {
+                    Place::Event { group, name, .. } => has_event(group, name),
+                    _ => false,
+                })
+            }
+            Place::Event { group, name, .. } => {
+                tier == Tier::Kprobe
+                    && STAND_INS.iter().any(|(_, event)| *event == self.program)
+                    && !has_event(group, name)
+            }
+            Place::Instruction { .. } | Place::RawEvent { .. } => false,
+        }
+    }
+}
+
 /// The row of this program.
 pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
-    ATTACH_POINTS.iter().find(|point| point.program == program)
+    rows().find(|point| point.program == program)
+}
+
+/// The row that gives this: no two give the same.
+pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
+    rows().find(|point| point.gives == gives)
 }
 
 const fn x_tables(names: &'static [&'static str]) -> Function {
@@ -274,6 +318,16 @@ pub(super) const CALIBRATION: &[Function] = &[
 
 const BH_ENABLE: &[Function] = &[kernel(&["__local_bh_enable_ip"])];
 const IPI_SYNC: &[Function] = &[kernel(&["smp_call_function_many_cond"])];
+const IPI_SINGLE_SYNC: &[Function] = &[kernel(&["smp_call_function_single"])];
+const MUTEX_WAIT: &[Function] = &[kernel(&["__mutex_lock_slowpath"])];
+
+/// What sends an IPI to one CPU on x86 before the tracepoints came. (Where another hypervisor's
+/// functions stand in for these, as in a Xen PV guest, nothing is seen.)
+const IPI_ONE: &[Function] = &[
+    kernel(&["native_send_call_func_single_ipi"]),
+    kernel(&["native_smp_send_reschedule"]),
+];
+const IPI_MANY: &[Function] = &[kernel(&["native_send_call_func_ipi"])];
 
 const fn entry(
     program: &'static str,
@@ -533,11 +587,51 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "the end of each wait for other CPUs to answer an IPI",
         "the time that other CPUs were waited for",
     ),
+    entry(
+        "ipi_single_enter",
+        IPI_SINGLE_SYNC,
+        "the start of each wait for one CPU to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    exit(
+        "ipi_single_exit",
+        IPI_SINGLE_SYNC,
+        "the end of each wait for one CPU to answer an IPI",
+        "the time that other CPUs were waited for",
+    ),
+    entry(
+        "ipi_single",
+        IPI_ONE,
+        "the IPIs sent to one CPU, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "ipi_many",
+        IPI_MANY,
+        "the IPIs sent to several CPUs, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "mutex_wait_enter",
+        MUTEX_WAIT,
+        "the start of each wait for a mutex, where there is no tracepoint for it",
+        "the exact wait for the mutex",
+    ),
+    exit(
+        "mutex_wait_exit",
+        MUTEX_WAIT,
+        "the end of each wait for a mutex, where there is no tracepoint for it",
+        "the exact wait for the mutex",
+    ),
     event(
         "ipi_send_cpu",
         ("ipi", "ipi_send_cpu"),
         "6.4",
-        &[field("cpu", 8, 4), field("callback", 24, 8)],
+        &[
+            field("cpu", 8, 4),
+            field("callsite", 16, 8),
+            field("callback", 24, 8),
+        ],
         "the IPIs sent to one CPU",
         "the number of IPIs",
     ),
@@ -545,9 +639,21 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "ipi_send_cpumask",
         ("ipi", "ipi_send_cpumask"),
         "6.4",
-        &[field("cpumask", 8, 4), field("callback", 24, 8)],
+        &[
+            field("cpumask", 8, 4),
+            field("callsite", 16, 8),
+            field("callback", 24, 8),
+        ],
         "the IPIs sent to several CPUs",
         "the number of IPIs",
+    ),
+    event(
+        "ipi_queue",
+        ("csd", "csd_queue_cpu"),
+        "6.5",
+        &[field("cpu", 8, 4), field("func", 24, 8)],
+        "what the IPIs are for",
+        "what some IPIs were for",
     ),
     event(
         "contention_begin",
@@ -564,6 +670,15 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         &[field("lock_addr", 8, 8), field("ret", 16, 4)],
         "the end of each wait for a contended lock",
         "the exact wait for the mutex",
+    ),
+    // Its fields have moved; lock_file.rs knows the ways in which it is laid out.
+    event(
+        "lock_file",
+        ("filelock", "flock_lock_inode"),
+        "4.18",
+        &[],
+        "who asked for the lock file, got it and let it go",
+        "who held the lock file",
     ),
     raw(
         "softirq_raise",
@@ -597,16 +712,62 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
     ),
 ];
 
+/// What follows the processes that the program starts; not attached for anything else. Of the two
+/// rows for forks one fits, since the event's layout has changed.
+pub static FOLLOW_POINTS: &[AttachPoint] = &[
+    raw(
+        "follow_exit",
+        "sched_process_exit",
+        "2.6.31",
+        "when followed threads end",
+        "which processes are the command's",
+    ),
+    raw(
+        "follow_exec",
+        "sched_process_exec",
+        "3.4",
+        "when followed threads take over a process",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork",
+        ("sched", "sched_process_fork"),
+        "6.17",
+        &[field("child_pid", 20, 4)],
+        "the children of followed threads",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork_inline_comm",
+        ("sched", "sched_process_fork"),
+        "2.6.31",
+        &[field("child_pid", 44, 4)],
+        "the children of followed threads, on older kernels",
+        "which processes are the command's",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::ATTACH_POINTS;
+    use super::{ATTACH_POINTS, Tier, rows};
 
     #[test]
     fn rows_can_be_told_apart_by_what_they_give() {
-        let gives: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.gives).collect();
-        assert_eq!(gives.len(), ATTACH_POINTS.len());
+        let gives: BTreeSet<_> = rows().map(|point| point.gives).collect();
+        assert_eq!(gives.len(), rows().count());
+    }
+
+    #[test]
+    fn either_the_event_or_what_stands_in_for_it_is_attached() {
+        for (function, event) in super::STAND_INS {
+            let rows = [function, event].map(|program| super::of_program(program).unwrap());
+            let left_out = |tier, has: bool| rows.map(|row| row.is_stood_in_for(tier, |_, _| has));
+            assert_eq!(left_out(Tier::Kprobe, true), [true, false]);
+            assert_eq!(left_out(Tier::Kprobe, false), [false, true]);
+            assert_eq!(left_out(Tier::Tracepoint, false), [false, false]);
+        }
     }
 
     #[test]

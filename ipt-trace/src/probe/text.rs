@@ -18,26 +18,35 @@
 //! A `losses` line has lost records and missed hits, and `missed` lines have the latter by program;
 //! `calibration` has what the probes cost in a window, a backlog and a drain, each with its
 //! uncertainty, and `skew` the clocks' difference, all in nanoseconds; these are left out where they
-//! were not measured. A `softirq` line has CPU, vector, count, sum
+//! were not measured. In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which
+//! are not the probes', and the last line is `end` with the number of records.
+//!
+//! `softirq-before` has what `softirq` has, of the sample taken before. A `softirq` line has CPU, vector, count, sum
 //! and maximum in nanoseconds, and the buckets that are not empty; a record is time in
 //! nanoseconds, pid, tid, CPU, site, flags, the words a and b, and the operation. Empty lines and
 //! lines that begin with `#` say nothing.
 
 use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
+    collections::{BTreeMap, HashMap},
+    io::{self, Write},
     str::{FromStr, SplitWhitespace},
+    sync::LazyLock,
 };
 
 use ipt_trace_common::{BUCKETS, Record, Site};
 
 use super::{
-    recording::{Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, Tier},
-    table::{ATTACH_POINTS, of_program},
+    recording::{
+        Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier,
+    },
+    table::{of_program, that_gives},
 };
 
+/// The program of a point that is not in the table.
+const UNKNOWN: &str = "unknown";
+
 /// The first line.
-const HEADER: &str = "ipt-trace recording 1";
+pub(super) const HEADER: &str = "ipt-trace recording 1";
 
 /// Why a text is not a recording.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,165 +61,317 @@ pub struct TextError {
 impl Recording {
     /// The recording as text.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a string cannot fail.
-        let _ = self.write_text(&mut text);
-        text
-    }
-
-    fn write_text(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "{HEADER}")?;
-        writeln!(
-            text,
-            "tier {} {}",
-            self.tier.name(),
-            one_line(&self.tier_reason)
-        )?;
-        for point in &self.points {
-            let program = ATTACH_POINTS
-                .iter()
-                .find(|row| row.gives == point.gives)
-                .map_or("unknown", |row| row.program);
-            let (state, reason) = match &point.state {
-                PointState::Attached => ("attached", None),
-                PointState::Failed(reason) => ("failed", Some(reason)),
-                PointState::Absent(reason) => ("absent", Some(reason)),
-            };
-            write!(text, "point {program} {state} {}", point.name)?;
-            match reason {
-                Some(reason) => writeln!(text, " {}", one_line(reason))?,
-                None => writeln!(text)?,
-            }
-        }
-        write!(text, "losses {}", self.losses.lost_records)?;
-        match self.losses.missed_hits {
-            Some(missed) => writeln!(text, " {missed}")?,
-            None => writeln!(text, " unknown")?,
-        }
-        for (program, hits) in &self.missed {
-            writeln!(text, "missed {program} {hits}")?;
-        }
-        if let Some(Calibration {
-            window,
-            backlog,
-            drain,
-        }) = self.calibration
-        {
-            write!(text, "calibration")?;
-            for cost in [window, backlog, drain] {
-                write!(text, " {} {}", cost.ns, cost.plus_minus_ns)?;
-            }
-            writeln!(text)?;
-        }
-        if let Some(skew_ns) = self.skew_ns {
-            writeln!(text, "skew {skew_ns}")?;
-        }
-        for (address, name) in &self.symbols {
-            writeln!(text, "symbol {address:#x} {name}")?;
-        }
-        for cell in &self.softirqs {
-            let SoftirqCell {
-                cpu,
-                vector,
-                count,
-                sum_ns,
-                max_ns,
-                buckets,
-            } = cell;
-            write!(text, "softirq {cpu} {vector} {count} {sum_ns} {max_ns}")?;
-            for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
-                write!(text, " {bucket}:{count}")?;
-            }
-            writeln!(text)?;
-        }
-        for record in &self.records {
-            let Record {
-                time_ns,
-                pid,
-                tid,
-                cpu,
-                flags,
-                a,
-                b,
-                operation,
-                ..
-            } = record;
-            write!(text, "{time_ns} {pid} {tid} {cpu} ")?;
-            match Site::from_number(record.site) {
-                Some(site) => write!(text, "{site:?}")?,
-                None => write!(text, "{}", record.site)?,
-            }
-            writeln!(text, " {flags} {a:#x} {b:#x} {operation}")?;
-        }
-        Ok(())
+        let mut text = Vec::new();
+        // Writing into memory cannot fail.
+        let _ = writeln!(text, "{HEADER}")
+            .and_then(|()| write_summary(&mut text, self))
+            .and_then(|()| write_records(&mut text, &self.records));
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Reads a recording's text.
     pub fn from_text(text: &str) -> Result<Self, TextError> {
-        let mut recording = Self {
-            tier: Tier::None,
-            tier_reason: String::new(),
-            points: Vec::new(),
-            records: Vec::new(),
-            softirqs: Vec::new(),
-            symbols: BTreeMap::new(),
-            losses: Losses::default(),
-            missed: BTreeMap::new(),
-            calibration: None,
-            skew_ns: None,
-        };
-        let mut lines = text.lines().enumerate();
-        if lines.next().is_none_or(|(_, line)| line != HEADER) {
-            return Err(TextError {
-                line: 1,
-                problem: format!("a recording begins with {HEADER:?}"),
-            });
-        }
-        let (mut has_tier, mut has_losses) = (false, false);
-        for (n, line) in lines {
-            let mut words = Words::of(line);
-            let Some(first) = words.peek().filter(|word| !word.starts_with('#')) else {
-                continue;
-            };
-            let read = match first {
-                "tier" => {
-                    has_tier = true;
-                    words.tier(&mut recording)
-                }
-                "point" => words.point().map(|point| recording.points.push(point)),
-                "losses" => {
-                    has_losses = true;
-                    words.losses().map(|losses| recording.losses = losses)
-                }
-                "missed" => words.missed().map(|(program, hits)| {
-                    recording.missed.insert(program, hits);
-                }),
-                "calibration" => words
-                    .calibration()
-                    .map(|calibration| recording.calibration = Some(calibration)),
-                "skew" => words.skew().map(|ns| recording.skew_ns = Some(ns)),
-                "symbol" => words.symbol().map(|(address, name)| {
-                    recording.symbols.insert(address, name);
-                }),
-                "softirq" => words.softirq().map(|cell| recording.softirqs.push(cell)),
-                _ => words.record().map(|record| recording.records.push(record)),
-            };
-            read.map_err(|problem| TextError {
+        let mut parser = Parser::default();
+        for (n, line) in text.lines().enumerate() {
+            parser.line(line).map_err(|problem| TextError {
                 line: n + 1,
                 problem,
             })?;
         }
-        for (there, what) in [(has_tier, "tier"), (has_losses, "losses")] {
-            if !there {
-                return Err(TextError {
-                    line: text.lines().count(),
-                    problem: format!("the recording ends without a {what} line"),
-                });
-            }
-        }
-        Ok(recording)
+        let line = text.lines().count().max(1);
+        let document = parser
+            .finish()
+            .map_err(|problem| TextError { line, problem })?;
+        document.recording.ok_or_else(|| TextError {
+            line,
+            problem: "the recording ends without a tier line".to_owned(),
+        })
     }
 }
+
+/// Everything but the records.
+pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::Result<()> {
+    let (tier, reason) = (recording.tier.name(), one_line(&recording.tier_reason));
+    writeln!(out, "tier {tier} {reason}")?;
+    for point in &recording.points {
+        let program = that_gives(point.gives).map_or(UNKNOWN, |row| row.program);
+        let (state, reason) = match &point.state {
+            PointState::Attached => ("attached", None),
+            PointState::Failed(reason) => ("failed", Some(reason)),
+            PointState::Absent(reason) => ("absent", Some(reason)),
+        };
+        write!(out, "point {program} {state} {}", point.name)?;
+        match reason {
+            Some(reason) => writeln!(out, " {}", one_line(reason))?,
+            None => writeln!(out)?,
+        }
+    }
+    write!(out, "losses {}", recording.losses.lost_records)?;
+    match recording.losses.missed_hits {
+        Some(missed) => writeln!(out, " {missed}")?,
+        None => writeln!(out, " unknown")?,
+    }
+    for (program, hits) in &recording.missed {
+        writeln!(out, "missed {program} {hits}")?;
+    }
+    if let Some(Calibration {
+        window,
+        backlog,
+        drain,
+    }) = recording.calibration
+    {
+        write!(out, "calibration")?;
+        for cost in [window, backlog, drain] {
+            write!(out, " {} {}", cost.ns, cost.plus_minus_ns)?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(skew_ns) = recording.skew_ns {
+        writeln!(out, "skew {skew_ns}")?;
+    }
+    for (address, name) in &recording.symbols {
+        writeln!(out, "symbol {address:#x} {name}")?;
+    }
+    for cell in &recording.softirqs {
+        let SoftirqCell {
+            kind,
+            cpu,
+            vector,
+            count,
+            sum_ns,
+            max_ns,
+            buckets,
+        } = cell;
+        let keyword = match kind {
+            SoftirqKind::During => "softirq",
+            SoftirqKind::Before => "softirq-before",
+        };
+        write!(out, "{keyword} {cpu} {vector} {count} {sum_ns} {max_ns}")?;
+        for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            write!(out, " {bucket}:{count}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Records, a line each.
+pub(super) fn write_records(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
+    for record in records {
+        let Record {
+            time_ns,
+            pid,
+            tid,
+            cpu,
+            flags,
+            a,
+            b,
+            operation,
+            ..
+        } = record;
+        write!(out, "{time_ns} {pid} {tid} {cpu} ")?;
+        match Site::from_number(record.site) {
+            Some(site) => write!(out, "{site:?}")?,
+            None => write!(out, "{}", record.site)?,
+        }
+        writeln!(out, " {flags} {a:#x} {b:#x} {operation}")?;
+    }
+    Ok(())
+}
+
+/// What a recording's text holds.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// What others than the probes have to say, by its name.
+    pub notes: BTreeMap<String, String>,
+    /// What the probes gave; `None` if there were none.
+    pub recording: Option<Recording>,
+}
+
+/// How many of each thing a text may hold, so that one that was made up cannot fill the memory.
+/// A machine of two thousand CPUs has less.
+mod most {
+    /// Records: 384 MiB of them.
+    pub const RECORDS: usize = 8 << 20;
+    /// Softirq vectors of CPUs.
+    pub const SOFTIRQS: usize = 20_000;
+    /// Bytes of all other lines.
+    pub const OTHER_BYTES: usize = 64 << 20;
+}
+
+/// Reads a recording line by line.
+pub(super) struct Parser {
+    stage: Stage,
+    recording: Recording,
+    has_tier: bool,
+    has_losses: bool,
+    notes: BTreeMap<String, String>,
+    other_bytes: usize,
+}
+
+/// How far a text was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing yet.
+    Header,
+    /// Between the first line and the last.
+    Lines,
+    /// To its "end".
+    Ended,
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self {
+            stage: Stage::Header,
+            recording: Recording {
+                tier: Tier::None,
+                tier_reason: String::new(),
+                points: Vec::new(),
+                records: Vec::new(),
+                softirqs: Vec::new(),
+                symbols: BTreeMap::new(),
+                losses: Losses::default(),
+                missed: BTreeMap::new(),
+                calibration: None,
+                skew_ns: None,
+            },
+            has_tier: false,
+            has_losses: false,
+            notes: BTreeMap::new(),
+            other_bytes: 0,
+        }
+    }
+}
+
+impl Parser {
+    /// Takes the next line; an error says what is wrong with it.
+    pub fn line(&mut self, line: &str) -> Result<(), String> {
+        if self.stage == Stage::Header {
+            return self.begin(line);
+        }
+        let mut words = Words::of(line);
+        let Some(first) = words.peek().filter(|word| !word.starts_with('#')) else {
+            return Ok(());
+        };
+        if self.has_ended() {
+            return Err("there is more after the end".to_owned());
+        }
+        if first.starts_with(|c: char| c.is_ascii_digit()) {
+            room(self.recording.records.len(), most::RECORDS, "records")?;
+            self.recording.records.push(words.record()?);
+            return Ok(());
+        }
+        self.other_bytes += line.len();
+        room(self.other_bytes, most::OTHER_BYTES, "bytes beside records")?;
+        let recording = &mut self.recording;
+        match first {
+            "tier" => {
+                self.has_tier = true;
+                words.tier(recording)?;
+            }
+            "point" => recording.points.push(words.point()?),
+            "losses" => {
+                self.has_losses = true;
+                recording.losses = words.losses()?;
+            }
+            "missed" => {
+                let (program, hits) = words.missed()?;
+                recording.missed.insert(program, hits);
+            }
+            "calibration" => recording.calibration = Some(words.calibration()?),
+            "skew" => recording.skew_ns = Some(words.skew()?),
+            "symbol" => {
+                let (address, name) = words.symbol()?;
+                recording.symbols.insert(address, name);
+            }
+            "softirq" | "softirq-before" => {
+                room(recording.softirqs.len(), most::SOFTIRQS, "softirq lines")?;
+                recording.softirqs.push(words.softirq()?);
+            }
+            "note" => {
+                // The value's own blanks stay as they are.
+                let rest = line.trim_start().strip_prefix("note ").unwrap_or_default();
+                let (name, value) = rest.split_once(' ').ok_or("the note is missing")?;
+                if self
+                    .notes
+                    .insert(name.to_owned(), value.to_owned())
+                    .is_some()
+                {
+                    return Err(format!("there is a note {name:?} already"));
+                }
+            }
+            "end" => {
+                self.stage = Stage::Ended;
+                words.end_of(recording.records.len())?;
+            }
+            word => return Err(format!("{word:?} is no time (or keyword)")),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, line: &str) -> Result<(), String> {
+        self.stage = Stage::Lines;
+        if line == HEADER {
+            return Ok(());
+        }
+        let prefix = HEADER.trim_end_matches(|c: char| c.is_ascii_digit());
+        Err(match line.strip_prefix(prefix) {
+            Some(version) if !version.is_empty() && version.len() < 8 => format!(
+                "it is of version {}, which this ipt-trace does not know; \
+                 another version of it may",
+                version.escape_default()
+            ),
+            _ => format!("a recording begins with {HEADER:?}"),
+        })
+    }
+
+    /// Whether the line came that ends a file.
+    pub const fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Ended)
+    }
+
+    /// What was read; an error says what was missing.
+    pub fn finish(self) -> Result<Document, String> {
+        if self.stage == Stage::Header {
+            return Err(format!("a recording begins with {HEADER:?}"));
+        }
+        let recording = &self.recording;
+        let nothing = recording.points.is_empty()
+            && recording.records.is_empty()
+            && recording.softirqs.is_empty()
+            && !self.has_losses;
+        if !self.has_tier && nothing && self.has_ended() {
+            return Ok(Document {
+                notes: self.notes,
+                recording: None,
+            });
+        }
+        for (there, what) in [(self.has_tier, "tier"), (self.has_losses, "losses")] {
+            if !there {
+                return Err(format!("the recording ends without a {what} line"));
+            }
+        }
+        Ok(Document {
+            notes: self.notes,
+            recording: Some(self.recording),
+        })
+    }
+}
+
+/// Refuses more than there may be.
+fn room(count: usize, most: usize, what: &str) -> Result<(), String> {
+    if count >= most {
+        return Err(format!("there are more than {most} {what}"));
+    }
+    Ok(())
+}
+
+/// Sites by their names.
+static SITES: LazyLock<HashMap<String, Site>> = LazyLock::new(|| {
+    let sites = Site::ALL.iter();
+    sites.map(|site| (format!("{site:?}"), *site)).collect()
+});
 
 /// A reason as it can stand on a line: runs of white space become one blank.
 fn one_line(text: &str) -> String {
@@ -267,7 +428,12 @@ impl<'a> Words<'a> {
     fn point(&mut self) -> Result<Point, String> {
         self.word("keyword")?;
         let program = self.word("program")?;
-        let row = of_program(program).ok_or_else(|| format!("there is no program {program:?}"))?;
+        let gives = match (of_program(program), program) {
+            (Some(row), _) => row.gives,
+            // A point that no row of the table gave is written so.
+            (None, UNKNOWN) => UNKNOWN,
+            (None, _) => return Err(format!("there is no program {program:?}")),
+        };
         let state = self.word("state")?;
         let name = self.word("name of the attach point")?.to_owned();
         let reason = self.rest();
@@ -283,11 +449,21 @@ impl<'a> Words<'a> {
                 ));
             }
         };
-        Ok(Point {
-            name,
-            gives: row.gives,
-            state,
-        })
+        Ok(Point { name, gives, state })
+    }
+
+    /// The last line of a file tells how many records there are.
+    fn end_of(&mut self, records: usize) -> Result<(), String> {
+        self.word("keyword")?;
+        let written: usize = self.number("number of records")?;
+        self.end()?;
+        if written == records {
+            Ok(())
+        } else {
+            Err(format!(
+                "{written} records were written, and {records} are here"
+            ))
+        }
     }
 
     fn losses(&mut self) -> Result<Losses, String> {
@@ -349,8 +525,12 @@ impl<'a> Words<'a> {
     }
 
     fn softirq(&mut self) -> Result<SoftirqCell, String> {
-        self.word("keyword")?;
+        let kind = match self.word("keyword")? {
+            "softirq-before" => SoftirqKind::Before,
+            _ => SoftirqKind::During,
+        };
         let mut cell = SoftirqCell {
+            kind,
             cpu: self.number("CPU")?,
             vector: self.number("softirq vector")?,
             count: self.number("count")?,
@@ -385,9 +565,8 @@ impl<'a> Words<'a> {
             self.number("CPU")?,
         );
         let name = self.word("site")?;
-        let site = Site::ALL
-            .iter()
-            .find(|site| format!("{site:?}") == name)
+        let site = SITES
+            .get(name)
             .ok_or_else(|| format!("there is no site {name:?}"))?;
         let record = Record {
             time_ns,
@@ -420,6 +599,7 @@ calibration 410 60 600 80 450 70
 skew 180
 symbol 0xffffffffc0a01111 xt_replace_table+0x111
 softirq 0 3 2 1500 1000 68:1 71:1
+softirq-before 0 3 1 500 500 68:1
 123456789 411 412 1 SwapEnter 1 0x0 0xffffffffffffffff 65537
 ";
 

@@ -3,11 +3,12 @@
 use nix::errno::Errno;
 
 use super::model::{
-    Backlog, Calibration, Drain, Ipi, IpiCause, Losses, Missed, Mutex, MutexCall, Phase, Precision,
-    Waited, Window,
+    Backlog, Calibration, Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missed, Mutex,
+    MutexCall, MutexHolder, Phase, Precision, Waited, Window,
 };
 use crate::{
-    correlate::{self, Call, Cause, Count, Measured, Operation, Quality},
+    correlate::{self, Call, Cause, Count, Holder, LockUse, Measured, Operation, Quality},
+    kernel::lock,
     probe::{self, ATTACH_POINTS, PointState},
 };
 
@@ -88,6 +89,7 @@ pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
         let (wait_ns, wait_quality) = split(operation.mutex.wait);
         let (hold_ns, hold_quality) = split(operation.mutex.hold);
         let (elsewhere_ns, elsewhere_quality) = split(operation.mutex.elsewhere);
+        let (unexplained_ns, unexplained_quality) = split(operation.contention.unexplained);
         Some(MutexCall {
             call,
             wait_ns,
@@ -96,6 +98,9 @@ pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
             hold_quality,
             elsewhere_ns,
             elsewhere_quality,
+            holders: operation.contention.holders.iter().map(holder).collect(),
+            unexplained_ns,
+            unexplained_quality,
         })
     });
     Mutex {
@@ -105,6 +110,90 @@ pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
         hold_quality,
         calls: calls.collect(),
     }
+}
+
+fn holder(holder: &Holder) -> MutexHolder {
+    MutexHolder {
+        pid: holder.pid,
+        comm: holder.comm.clone(),
+        call: holder.call,
+        table: holder.table.clone(),
+        netns: holder.netns,
+        ns: holder.held.ns,
+        quality: holder.held.quality,
+        certainty: holder.certainty,
+    }
+}
+
+/// Who held the lock file while the program waited for it, as far as it looked.
+pub(super) fn sampled_holders(holders: &[(lock::Holder, u64)]) -> Vec<LockFileHolder> {
+    let mut found: Vec<_> = holders
+        .iter()
+        .map(|(holder, ns)| LockFileHolder {
+            pid: holder.pid,
+            comm: Some(holder.comm.clone()),
+            ns: *ns,
+            quality: Quality::Approximated,
+        })
+        .collect();
+    found.sort_by_key(|holder| std::cmp::Reverse(holder.ns));
+    found
+}
+
+/// The uses of the lock file, those of a process together.
+pub(super) fn lock_file(uses: &[LockUse]) -> Vec<LockFileUse> {
+    let mut found: Vec<LockFileUse> = Vec::new();
+    for one in uses {
+        let known = found.iter().position(|known| known.pid == one.pid);
+        let known = known.unwrap_or_else(|| {
+            found.push(LockFileUse {
+                pid: one.pid,
+                comm: None,
+                own: one.own,
+                count: 0,
+                wait_ns: 0,
+                wait_quality: Quality::Exact,
+                hold_ns: None,
+                hold_quality: None,
+                holders: Vec::new(),
+            });
+            found.len() - 1
+        });
+        add_use(&mut found[known], one);
+    }
+    found.sort_by_key(|one| std::cmp::Reverse(one.hold_ns));
+    found
+}
+
+fn add_use(known: &mut LockFileUse, one: &LockUse) {
+    known.count += 1;
+    // A program that forks and then executes another has that one's comm in the end.
+    known.comm = one.comm.clone().or_else(|| known.comm.take());
+    known.wait_ns = known.wait_ns.saturating_add(one.wait.ns);
+    known.wait_quality = known.wait_quality.and(one.wait.quality);
+    if let Some(hold) = one.hold {
+        known.hold_ns = Some(known.hold_ns.unwrap_or(0).saturating_add(hold.ns));
+        let quality = known.hold_quality.unwrap_or(Quality::Exact);
+        known.hold_quality = Some(quality.and(hold.quality));
+    }
+    for holder in &one.holders {
+        let mut others = known.holders.iter_mut();
+        match others.find(|other| other.pid == holder.pid) {
+            Some(other) => {
+                other.ns = other.ns.saturating_add(holder.held.ns);
+                other.quality = other.quality.and(holder.held.quality);
+            }
+            None => known.holders.push(LockFileHolder {
+                pid: holder.pid,
+                comm: holder.comm.clone(),
+                ns: holder.held.ns,
+                quality: holder.held.quality,
+            }),
+        }
+    }
+    known
+        .holders
+        .sort_by_key(|holder| std::cmp::Reverse(holder.ns));
 }
 
 /// The drain of the call that swapped.

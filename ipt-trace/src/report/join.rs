@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     convert,
-    model::{Choice, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
+    model::{Choice, LockFileUse, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
     names::Family,
 };
 use crate::{
@@ -34,6 +34,11 @@ impl<'a> Frame<'a> {
         let mut all: Vec<_> = grouped.chain(&self.correlated.loose).collect();
         all.sort_by_key(|operation| operation.start_ns);
         all
+    }
+
+    /// Who used the lock file.
+    pub fn lock_file(self) -> Option<Vec<LockFileUse>> {
+        self.correlated.lock_file.as_deref().map(convert::lock_file)
     }
 
     /// A table that the program replaced itself.
@@ -178,6 +183,8 @@ impl<'a> Frame<'a> {
             comm: operations
                 .iter()
                 .find_map(|operation| operation.comm.clone()),
+            netns: operations.iter().find_map(|operation| operation.netns),
+            cgroup: operations.iter().find_map(|operation| operation.cgroup),
             start_ns: start_ns.saturating_sub(self.base_ns),
             wall_ns: 0,
             wall_quality: Quality::Exact,
@@ -236,8 +243,8 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Whose doings are summed up: what was done, by which process, to which table.
-type Neighbour = (u8, u32, Option<Family>, Option<String>);
+/// Whose doings are summed up: what was done, by which process, to which table of which namespace.
+type Neighbour = (u8, u32, Option<Family>, Option<String>, Option<u64>);
 
 /// Adds what another process did to what it had done before.
 fn note(
@@ -250,17 +257,22 @@ fn note(
     let (Some(first), Some(last)) = (operations.first(), operations.last()) else {
         return;
     };
-    if first.own || last.end_ns < during.start_ns || during.end_ns < first.start_ns {
+    let reported = first.followed && kind == OtherKind::Replace;
+    if first.own || reported || last.end_ns < during.start_ns || during.end_ns < first.start_ns {
         return;
     }
     let family = first.family.map(Family::from);
-    let key = (kind as u8, first.pid, family, first.table.clone());
+    let netns = operations.iter().find_map(|operation| operation.netns);
+    let key = (kind as u8, first.pid, family, first.table.clone(), netns);
     let other = others.entry(key).or_insert_with(|| Other {
         kind,
+        by_command: first.followed,
         pid: first.pid,
         comm: None,
         family,
         table: first.table.clone(),
+        netns,
+        cgroup: first.cgroup,
         count: 0,
         ns: 0,
         quality: Quality::Exact,

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::sys::utsname::uname;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine that was measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// The kernel's release, as `uname -r` prints it.
     pub kernel_release: String,

@@ -1,11 +1,15 @@
 //! The report: what a run did and what it cost, joined from the program's own clock and from what
 //! the probes saw. [`Report`] is the JSON document; docs/report.md explains it.
 
+pub mod bench;
 mod convert;
 mod join;
 mod machine;
 mod model;
 mod names;
+pub mod probes;
+pub mod properties;
+mod run;
 pub mod schema;
 mod softirq;
 #[cfg(test)]
@@ -16,19 +20,23 @@ mod verdict;
 pub mod words;
 
 use crate::{
-    correlate::{Correlated, correlate},
+    correlate::{self, Correlated, correlate},
+    exec,
     kernel::clock::Span,
-    probe::{self, ATTACH_POINTS, PointState, Recording},
+    probe::{self, PointState, Recording},
     restore::Outcome,
 };
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Backlog, Calibration, Choice, Drain, Ipi, IpiCause, Losses, Missed, Missing, Mutex, MutexCall,
-    Other, OtherKind, Phase, Precision, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION,
-    Softirq, Tool, Verdict, Waited, Window,
+    Backlog, Calibration, Choice, Drain, Exec, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses,
+    Missed, Missing, Mutex, MutexCall, MutexHolder, Other, OtherKind, Phase, Precision, Probes,
+    Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, SoftirqBefore, SoftirqCpu, Tool,
+    Verdict, Waited, Window,
 };
 pub use names::{Family, Tier};
+pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
+pub use run::{Clock, Run, RunError, Subject};
 
 impl Report {
     /// The report of the program's own restore; without a recording, of what its clock says.
@@ -42,12 +50,44 @@ impl Report {
             parse_ns: outcome.parse.ns(),
             lock_wait_ns: outcome.lock_wait.map(Span::ns),
             lock_hold_ns: outcome.lock_hold.map(Span::ns),
+            lock_holders: convert::sampled_holders(&outcome.lock_holders),
         };
         Self {
             restore: Some(restore),
             replaces: tables.map(|table| frame.restored(table)).collect(),
             others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
             ..empty(recording, machine, frame.losses)
+        }
+        .without_idle_families()
+        .judged()
+    }
+
+    /// The report of every replace of a command that the program ran and of its children.
+    pub fn of_exec(outcome: &exec::Outcome, recording: &Recording, machine: &Machine) -> Self {
+        let correlated = correlate(recording);
+        let frame = frame(&correlated, Some(recording), outcome.whole.start_ns);
+        let replaces = correlated.replaces.iter().filter(|replace| {
+            let mut operations = replace.operations.iter();
+            operations.any(|operation| operation.followed)
+        });
+        let (exit_code, signal) = match outcome.end {
+            exec::End::Exited(code) => (Some(code), None),
+            exec::End::Killed(signal) => (None, Some(signal)),
+        };
+        Self {
+            exec: Some(Exec {
+                command: outcome.command.clone(),
+                wall_ns: outcome.whole.ns(),
+                exit_code,
+                signal,
+            }),
+            replaces: replaces
+                .filter_map(|replace| frame.observed(replace))
+                .collect(),
+            others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
+            ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
         .judged()
@@ -60,10 +100,10 @@ impl Report {
             correlated
                 .replaces
                 .iter()
-                .filter(|replace| replace.operations.iter().all(|operation| !operation.own))
+                .filter(|replace| is_foreign(replace))
         };
-        let base_ns = replaces().map(crate::correlate::Replace::start_ns).min();
-        let frame = frame(&correlated, Some(recording), base_ns.unwrap_or(0));
+        let base_ns = first_foreign_ns(&correlated);
+        let frame = frame(&correlated, Some(recording), base_ns);
         let always = Span {
             start_ns: 0,
             end_ns: u64::MAX,
@@ -73,6 +113,7 @@ impl Report {
                 .filter_map(|replace| frame.observed(replace))
                 .collect(),
             others: frame.others(always, false),
+            lock_file: frame.lock_file(),
             ..empty(Some(recording), machine, frame.losses)
         }
         .without_idle_families()
@@ -101,6 +142,18 @@ impl Report {
             ..self
         }
     }
+}
+
+/// Whether no operation of a replace is the program's own.
+fn is_foreign(replace: &correlate::Replace) -> bool {
+    replace.operations.iter().all(|operation| !operation.own)
+}
+
+/// When the first replace of another program began, or 0.
+fn first_foreign_ns(correlated: &Correlated) -> u64 {
+    let replaces = correlated.replaces.iter();
+    let foreign = replaces.filter(|replace| is_foreign(replace));
+    foreign.map(correlate::Replace::start_ns).min().unwrap_or(0)
 }
 
 impl Replace {
@@ -154,16 +207,16 @@ fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns:
 fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses>) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        tool: Tool::this(),
         machine: machine.clone(),
         probes: probes(recording),
         restore: None,
+        exec: None,
         replaces: Vec::new(),
         others: Vec::new(),
         softirqs: recording.and_then(softirq::softirqs),
+        softirq_sample_ns: recording.and_then(softirq::sample_ns),
+        lock_file: None,
         losses,
         verdict: Verdict {
             text: String::new(),
@@ -215,7 +268,5 @@ fn probes(recording: Option<&Recording>) -> Probes {
 
 /// What a report lacks without the points that give this.
 fn lacks(gives: &'static str) -> &'static str {
-    let mut rows = ATTACH_POINTS.iter();
-    rows.find(|row| row.gives == gives)
-        .map_or(gives, |row| row.lacks)
+    probe::that_gives(gives).map_or(gives, |row| row.lacks)
 }

@@ -5,13 +5,13 @@
 //! `null` means not measured, never zero.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     machine::Machine,
     names::{Family, Tier},
 };
-use crate::correlate::{Call, Quality, WindowKind};
+use crate::correlate::{Call, Certainty, Quality, WindowKind};
 
 /// The version of the document's shape. Fields may be added without a new one.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -30,13 +30,21 @@ pub struct Report {
     pub probes: Probes,
     /// The program's own restore; null if it only measured.
     pub restore: Option<Restore>,
+    /// The command that was run; null if none was.
+    pub exec: Option<Exec>,
     /// The replaces that the report is about, in the order of their beginnings.
     pub replaces: Vec<Replace>,
-    /// What other processes did with tables meanwhile.
+    /// What else was done with tables meanwhile: by other processes, and by the command beside
+    /// its replaces.
     pub others: Vec<Other>,
     /// Raise-to-entry delays of softirqs on all CPUs while a call was under way, by vector; null
     /// if not measured.
     pub softirqs: Option<Vec<Softirq>>,
+    /// How long the sample of softirq delays was that was taken right before; null if none was.
+    pub softirq_sample_ns: Option<u64>,
+    /// Who used the lock file of iptables meanwhile, one entry for each process, those that held it
+    /// longest first; null if not measured.
+    pub lock_file: Option<Vec<LockFileUse>>,
     /// What may be missing; null without probes.
     pub losses: Option<Losses>,
     /// What it comes to.
@@ -44,12 +52,22 @@ pub struct Report {
 }
 
 /// The program that wrote the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// Its name.
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+impl Tool {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// The probes.
@@ -125,6 +143,22 @@ pub struct Restore {
     pub lock_wait_ns: Option<u64>,
     /// Holding the lock file; null if there was none to take.
     pub lock_hold_ns: Option<u64>,
+    /// Who held the lock file while it was waited for, the longest first. It was looked at now and
+    /// then, so that shares are approximated; a holder of another pid namespace is not seen.
+    pub lock_holders: Vec<LockFileHolder>,
+}
+
+/// A command that was run, and whose replaces the report is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Exec {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// From its start to its end.
+    pub wall_ns: u64,
+    /// The code that it exited with; null if a signal killed it.
+    pub exit_code: Option<i32>,
+    /// The number of the signal that killed it; null if it exited.
+    pub signal: Option<i32>,
 }
 
 /// One table's replace.
@@ -138,6 +172,11 @@ pub struct Replace {
     pub pid: Option<u32>,
     /// Its thread's comm; null if the probes did not see it.
     pub comm: Option<String>,
+    /// The network namespace of the table, by its inode number (that of /proc/PID/ns/net); null if
+    /// not known.
+    pub netns: Option<u64>,
+    /// The cgroup of the process, by its id in the unified hierarchy; null if not known.
+    pub cgroup: Option<u64>,
     /// When it began, counted from the run's beginning.
     pub start_ns: u64,
     /// From the beginning of its first step to the end of its last.
@@ -295,6 +334,14 @@ pub struct MutexCall {
     pub elsewhere_ns: Option<u64>,
     /// How far that can be trusted.
     pub elsewhere_quality: Option<Quality>,
+    /// Who held the mutex while this call waited for it, the longest first, if it waited for more
+    /// than ten microseconds.
+    pub holders: Vec<MutexHolder>,
+    /// How much of such a wait nobody is known for; null if it waited for less, or it was not
+    /// measured.
+    pub unexplained_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub unexplained_quality: Option<Quality>,
 }
 
 /// The wait for every CPU to have left the old table.
@@ -351,7 +398,8 @@ pub struct IpiCause {
     pub sent: Option<u64>,
     /// How many of the sends went to several CPUs at once; null if not measured.
     pub broadcasts: Option<u64>,
-    /// The CPUs that were addressed one by one.
+    /// The CPUs that were interrupted. Where the kernel's memory may not be read, those of sends to
+    /// several CPUs at once are missing.
     pub cpus: Vec<u64>,
     /// How often the thread waited for other CPUs to have run it; null if not measured.
     pub sync_calls: Option<u64>,
@@ -359,11 +407,13 @@ pub struct IpiCause {
     pub sync_ns: Option<u64>,
 }
 
-/// What one other process did with one table while the run was under way.
+/// What one process did with one table while the run was under way, beside the report's replaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Other {
     /// What it did.
     pub kind: OtherKind,
+    /// Whether the process is the command that was run, or descends from it.
+    pub by_command: bool,
     /// The process.
     pub pid: u32,
     /// Its thread's comm; null if not seen.
@@ -372,6 +422,11 @@ pub struct Other {
     pub family: Option<Family>,
     /// The table; null if not seen.
     pub table: Option<String>,
+    /// The network namespace of the table, by its inode number (that of /proc/PID/ns/net); null if
+    /// not known.
+    pub netns: Option<u64>,
+    /// The cgroup of the process, by its id in the unified hierarchy; null if not known.
+    pub cgroup: Option<u64>,
     /// How often.
     pub count: u64,
     /// All of them together.
@@ -384,7 +439,7 @@ pub struct Other {
     pub hold_quality: Option<Quality>,
 }
 
-/// What another process did.
+/// What such a process did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OtherKind {
@@ -419,6 +474,101 @@ pub struct Softirq {
     pub max_quality: Quality,
     /// The CPU that had the longest.
     pub max_cpu: u32,
+    /// Each CPU that had any.
+    pub cpus: Vec<SoftirqCpu>,
+    /// The same in the sample that was taken right before, while no call was under way; null if
+    /// none was taken.
+    pub before: Option<SoftirqBefore>,
+}
+
+/// Delays of one softirq vector on one CPU.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SoftirqCpu {
+    /// The CPU.
+    pub cpu: u32,
+    /// How many delays.
+    pub count: u64,
+    /// The longest.
+    pub max_ns: u64,
+}
+
+/// Delays of one softirq vector in the sample taken before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SoftirqBefore {
+    /// How many delays.
+    pub count: u64,
+    /// How far that can be trusted.
+    pub count_quality: Quality,
+    /// Half of them were no longer than this; null if there were none.
+    pub p50_ns: Option<u64>,
+    /// All but one in a hundred were no longer than this; null if there were none.
+    pub p99_ns: Option<u64>,
+    /// How far both can be trusted.
+    pub percentile_quality: Option<Quality>,
+    /// The longest; null if there were none.
+    pub max_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub max_quality: Option<Quality>,
+    /// The CPU that had the longest; null if there were none.
+    pub max_cpu: Option<u32>,
+}
+
+/// One process's use of the lock file of iptables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LockFileUse {
+    /// The process.
+    pub pid: u32,
+    /// Its thread's comm; null if not seen.
+    pub comm: Option<String>,
+    /// Whether it is this program.
+    pub own: bool,
+    /// How often it asked for the lock.
+    pub count: u64,
+    /// Waiting for it, all together.
+    pub wait_ns: u64,
+    /// How far that can be trusted.
+    pub wait_quality: Quality,
+    /// Holding it, all together; null if it never got it.
+    pub hold_ns: Option<u64>,
+    /// How far that can be trusted.
+    pub hold_quality: Option<Quality>,
+    /// Who held it while this process waited, the longest first.
+    pub holders: Vec<LockFileHolder>,
+}
+
+/// A process that held the lock file while another one waited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LockFileHolder {
+    /// The process.
+    pub pid: u32,
+    /// Its thread's comm; null if not seen.
+    pub comm: Option<String>,
+    /// How much of the wait.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+}
+
+/// An operation of another process by which the family's mutex was held while a call waited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MutexHolder {
+    /// The process.
+    pub pid: u32,
+    /// Its thread's comm; null if not seen.
+    pub comm: Option<String>,
+    /// Its call; null if not seen.
+    pub call: Option<Call>,
+    /// Its table; null if not seen.
+    pub table: Option<String>,
+    /// The network namespace of that table, by its inode number; null if not known.
+    pub netns: Option<u64>,
+    /// How much of the wait it held the mutex.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// `seen` if it was seen to take the mutex and let it go; `likely` if all that is known is that
+    /// its call was under way.
+    pub certainty: Certainty,
 }
 
 /// What may be missing from the measurement.

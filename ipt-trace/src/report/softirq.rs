@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use ipt_trace_common::{BUCKETS, bucket_top};
+use ipt_trace_common::{BUCKETS, Site, bucket_top};
 
-use super::model::Softirq;
+use super::model::{Softirq, SoftirqBefore, SoftirqCpu};
 use crate::{
     correlate::Quality,
-    probe::{PointState, Recording, SoftirqCell},
+    probe::{PointState, Recording, SoftirqCell, SoftirqKind},
 };
 
 /// The vectors' names (`softirq_to_name`, kernel/softirq.c).
@@ -19,7 +19,7 @@ const VECTORS: [&str; 10] = [
 /// More than this in one bucket is as good as this, and any number of buckets can be summed up.
 const MOST: u64 = 1 << 50;
 
-/// The delays by vector; `None` if nothing watched for them.
+/// The delays by vector, of the vectors that ran during calls, beside the sample taken before; `None` if nothing watched for them.
 pub(super) fn softirqs(recording: &Recording) -> Option<Vec<Softirq>> {
     let mut points = recording.points.iter();
     let watched =
@@ -29,42 +29,118 @@ pub(super) fn softirqs(recording: &Recording) -> Option<Vec<Softirq>> {
     }
     // These are counted in the kernel and never pass the ring, so lost records do not touch them.
     let missed = matches!(recording.losses.missed_hits, Some(1..));
-    let mut by_vector: BTreeMap<u32, Vec<&SoftirqCell>> = BTreeMap::new();
+    let sampled = sample_ns(recording).is_some();
+    let mut by_vector: BTreeMap<u32, Cells<'_>> = BTreeMap::new();
     for cell in recording.softirqs.iter().filter(|cell| cell.count > 0) {
-        by_vector.entry(cell.vector).or_default().push(cell);
+        let cells = by_vector.entry(cell.vector).or_default();
+        match cell.kind {
+            SoftirqKind::During => cells.during.push(cell),
+            SoftirqKind::Before => cells.before.push(cell),
+        }
     }
-    let of_vector = |(vector, cells): (u32, Vec<&SoftirqCell>)| softirq(vector, &cells, missed);
-    Some(by_vector.into_iter().filter_map(of_vector).collect())
+    let softirq = |(vector, cells): (u32, Cells<'_>)| {
+        let during = Delays::of(&cells.during, missed)?;
+        Some(Softirq {
+            vector: name(vector),
+            count: during.count,
+            count_quality: during.exact,
+            p50_ns: during.p50_ns,
+            p50_quality: during.bound,
+            p99_ns: during.p99_ns,
+            p99_quality: during.bound,
+            max_ns: during.max_ns,
+            max_quality: during.exact,
+            max_cpu: during.max_cpu,
+            cpus: during.cpus,
+            before: sampled.then(|| before(&cells.before, missed)),
+        })
+    };
+    Some(by_vector.into_iter().filter_map(softirq).collect())
+}
+
+/// The same in the sample, where it may not have been seen at all.
+fn before(cells: &[&SoftirqCell], missed: bool) -> SoftirqBefore {
+    let delays = Delays::of(cells, missed);
+    let delays = delays.as_ref();
+    SoftirqBefore {
+        count: delays.map_or(0, |delays| delays.count),
+        count_quality: Quality::Exact.after_losses(missed),
+        p50_ns: delays.map(|delays| delays.p50_ns),
+        p99_ns: delays.map(|delays| delays.p99_ns),
+        percentile_quality: delays.map(|delays| delays.bound),
+        max_ns: delays.map(|delays| delays.max_ns),
+        max_quality: delays.map(|delays| delays.exact),
+        max_cpu: delays.map(|delays| delays.max_cpu),
+    }
+}
+
+/// How long the sample was that was taken before; `None` if none was.
+pub(super) fn sample_ns(recording: &Recording) -> Option<u64> {
+    let mut records = recording.records.iter();
+    let record = records.find(|record| record.site == Site::Baseline as u16)?;
+    Some(record.a)
+}
+
+/// One vector's delays by CPU.
+#[derive(Default)]
+struct Cells<'a> {
+    during: Vec<&'a SoftirqCell>,
+    before: Vec<&'a SoftirqCell>,
+}
+
+fn name(vector: u32) -> String {
+    usize::try_from(vector)
+        .ok()
+        .and_then(|vector| VECTORS.get(vector))
+        .map_or_else(|| format!("vector {vector}"), |name| (*name).to_owned())
 }
 
 /// One vector's delays on all CPUs.
-fn softirq(vector: u32, cells: &[&SoftirqCell], missed: bool) -> Option<Softirq> {
-    let longest = cells.iter().max_by_key(|cell| cell.max_ns)?;
-    let delays = histogram(cells, longest.max_ns)?;
-    // A bucket's top is above its values, but nothing is above the longest.
-    let quantile = |q| delays.value_at_quantile(q).min(longest.max_ns);
-    let exact = Quality::Exact.after_losses(missed);
-    let bound = if missed {
-        Quality::Approximated
-    } else {
-        Quality::AtMost
-    };
-    let counts = cells.iter().map(|cell| cell.count);
-    Some(Softirq {
-        vector: usize::try_from(vector)
-            .ok()
-            .and_then(|vector| VECTORS.get(vector))
-            .map_or_else(|| format!("vector {vector}"), |name| (*name).to_owned()),
-        count: counts.fold(0, u64::saturating_add),
-        count_quality: exact,
-        p50_ns: quantile(0.5),
-        p50_quality: bound,
-        p99_ns: quantile(0.99),
-        p99_quality: bound,
-        max_ns: longest.max_ns,
-        max_quality: exact,
-        max_cpu: longest.cpu,
-    })
+struct Delays {
+    count: u64,
+    p50_ns: u64,
+    p99_ns: u64,
+    max_ns: u64,
+    max_cpu: u32,
+    cpus: Vec<SoftirqCpu>,
+    /// How far the count and the longest can be trusted, and how far percentiles.
+    exact: Quality,
+    bound: Quality,
+}
+
+impl Delays {
+    /// `None` for no delays.
+    fn of(cells: &[&SoftirqCell], missed: bool) -> Option<Self> {
+        let longest = cells.iter().max_by_key(|cell| cell.max_ns)?;
+        let histogram = histogram(cells, longest.max_ns)?;
+        // A bucket's top is above its values, but nothing is above the longest.
+        let quantile = |q| histogram.value_at_quantile(q).min(longest.max_ns);
+        let mut cpus: Vec<_> = cells
+            .iter()
+            .map(|cell| SoftirqCpu {
+                cpu: cell.cpu,
+                count: cell.count,
+                max_ns: cell.max_ns,
+            })
+            .collect();
+        cpus.sort_by_key(|cpu| cpu.cpu);
+        Some(Self {
+            count: cells
+                .iter()
+                .fold(0, |sum: u64, cell| sum.saturating_add(cell.count)),
+            p50_ns: quantile(0.5),
+            p99_ns: quantile(0.99),
+            max_ns: longest.max_ns,
+            max_cpu: longest.cpu,
+            cpus,
+            exact: Quality::Exact.after_losses(missed),
+            bound: if missed {
+                Quality::Approximated
+            } else {
+                Quality::AtMost
+            },
+        })
+    }
 }
 
 /// All delays, each as the top of its bucket.
@@ -95,6 +171,8 @@ fn histogram(cells: &[&SoftirqCell], longest_ns: u64) -> Option<Histogram<u64>> 
 
 #[cfg(test)]
 mod tests {
+    use ipt_trace_common::Site;
+
     use super::softirqs;
     use crate::{
         correlate::{Quality, testing::Tape},
@@ -121,6 +199,32 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_stands_beside_what_was_seen_during_calls() {
+        let mut tape = Tape::kprobe();
+        tape.softirq(0, 3, &[90_000]).before(1, 3, &[2_000, 3_000]);
+        tape.before(0, 1, &[500]).softirq(0, 9, &[700]);
+        let softirqs = |tape: &Tape| softirqs(&tape.recording()).unwrap();
+        assert_eq!(
+            softirqs(&tape)[0].before,
+            None,
+            "nobody said that it was taken"
+        );
+        tape.outside().hit(0, Site::Baseline, 100_000_000, 0);
+        let found = softirqs(&tape);
+        let [rx, rcu] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert_eq!((rx.max_ns, rx.cpus.len()), (90_000, 1));
+        let before = rx.before.as_ref().unwrap();
+        assert_eq!(
+            (before.count, before.max_ns, before.max_cpu),
+            (2, Some(3_000), Some(1))
+        );
+        let before = rcu.before.as_ref().unwrap();
+        assert_eq!((before.count, before.max_ns), (0, None));
+    }
+
+    #[test]
     fn broken_cells_are_survived() {
         let mut recording = Tape::kprobe().recording();
         for (buckets, max_ns) in [
@@ -129,6 +233,7 @@ mod tests {
             (vec![u64::MAX; 1_000], 0),
         ] {
             recording.softirqs.push(SoftirqCell {
+                kind: crate::probe::SoftirqKind::During,
                 cpu: u32::MAX,
                 vector: u32::MAX,
                 count: u64::MAX,

@@ -44,6 +44,7 @@ impl Run {
             parse,
             lock_wait: Some(lock_wait),
             lock_hold: Some(lock_wait),
+            lock_holders: Vec::new(),
             tables: Vec::new(),
         };
         Self { tape, outcome }

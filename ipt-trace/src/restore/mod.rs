@@ -114,6 +114,7 @@ impl Restore {
             })
         });
         let lock = lock?;
+        let lock_holders = lock.holders().to_vec();
         let prepared = prepare(self.content, &kernel, progress)?;
         let tables = if self.config.test {
             Vec::new()
@@ -134,6 +135,7 @@ impl Restore {
                 end_ns,
             }),
             lock_wait: Some(lock_wait),
+            lock_holders,
             tables,
         })
     }

@@ -1,9 +1,12 @@
 //! What a restore did, by the program's own clock; `report` joins it with the probes' recording.
 
-use crate::kernel::{Family, clock::Span};
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Family, clock::Span, lock::Holder};
 
 /// A step of a table's replace as the program sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// GET_INFO: sizes and hooks of the table as it is.
     Info,
@@ -18,7 +21,7 @@ pub enum Step {
 }
 
 /// What was done to one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableOutcome {
     /// The family.
     pub family: Family,
@@ -45,7 +48,7 @@ pub struct TableOutcome {
 }
 
 /// What a restore did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The input as the user named it, `-` for standard input.
     pub input: String,
@@ -57,6 +60,9 @@ pub struct Outcome {
     pub lock_wait: Option<Span>,
     /// Holding it.
     pub lock_hold: Option<Span>,
+    /// Who held it while it was waited for, and for how many nanoseconds, as far as that was looked
+    /// at.
+    pub lock_holders: Vec<(Holder, u64)>,
     /// The tables in the order of their COMMIT lines.
     pub tables: Vec<TableOutcome>,
 }

@@ -67,7 +67,29 @@ pub fn parse_host(host: &str, family: Family) -> Result<Address, String> {
 /// `a.b.c.d`, or fewer numbers from the left with zeros for the rest. As in iptables, each number
 /// is in C's notation: `010` is 8.
 fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
-    word.parse().ok().or_else(|| parse_c_dotted(word))
+    let parsed = parse_plain_dotted(word.as_bytes()).map(Ipv4Addr::from);
+    parsed.or_else(|| parse_c_dotted(word))
+}
+
+/// Four decimal numbers without zeros before them: what nearly every address is.
+fn parse_plain_dotted(word: &[u8]) -> Option<[u8; 4]> {
+    let mut octets = [0; 4];
+    let (mut index, mut number, mut digits) = (0, 0u8, 0);
+    for &byte in word {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 && (number != 0 || digits == 0) {
+            number = number.checked_mul(10)?.checked_add(digit)?;
+            digits += 1;
+        } else if byte == b'.' && digits > 0 && index < 3 {
+            octets[index] = number;
+            index += 1;
+            (number, digits) = (0, 0);
+        } else {
+            return None;
+        }
+    }
+    octets[3] = number;
+    (index == 3 && digits > 0).then_some(octets)
 }
 
 fn parse_c_dotted(word: &str) -> Option<Ipv4Addr> {
@@ -126,6 +148,24 @@ pub fn parse_list(
         }
     }
     Ok(())
+}
+
+/// One address with an optional mask, in numbers: what most words of `-s` and `-d` are. `None` for
+/// the others, be they good or bad.
+pub fn parse_one(word: &[u8], family: Family) -> Option<(Address, Address)> {
+    let slash = word.iter().rposition(|byte| *byte == b'/');
+    let (host, mask) = match slash {
+        Some(slash) => {
+            let mask = std::str::from_utf8(&word[slash + 1..]).ok()?;
+            (&word[..slash], parse_mask(mask, family).ok()?)
+        }
+        None => (word, all_ones(family)),
+    };
+    let address = match family {
+        Family::Ipv4 => widen(parse_plain_dotted(host)?),
+        Family::Ipv6 => parse_literal(std::str::from_utf8(host).ok()?, family)?,
+    };
+    Some((masked(address, mask), mask))
 }
 
 /// Whether this can only be a mistyped address, which is not worth a name server's while.

@@ -19,6 +19,8 @@ pub mod print;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod raw;
+#[cfg(test)]
+mod revisions;
 mod rule;
 pub mod snapshot;
 mod sparse;

@@ -107,8 +107,8 @@ fn parse_service(word: &str, protocol: u8) -> Result<u16, String> {
         .map(|(_, (port, _))| *port)
         .ok_or_else(|| {
             let by = protocol_name(protocol).filter(|_| protocol != 0);
-            let by = by.map_or(String::new(), |name| format!(" by {name}"));
-            format!("\"{word}\" is neither a port nor a service{by} of /etc/services")
+            let by = by.map_or(String::new(), |name| format!("{name} "));
+            format!("\"{word}\" is neither a port nor a {by}service of /etc/services")
         })
 }
 
@@ -117,10 +117,12 @@ pub fn parse_ports(
     word: &str,
     parse_port: impl Fn(&str) -> Result<u16, String>,
 ) -> Result<(u16, u16), String> {
-    let Some((first, last)) = word.split_once(':') else {
+    // Nearly every word is short and has no colon.
+    let Some(colon) = word.bytes().position(|byte| byte == b':') else {
         let port = parse_port(word)?;
         return Ok((port, port));
     };
+    let (first, last) = (&word[..colon], &word[colon + 1..]);
     let or = |word: &str, default| {
         if word.is_empty() {
             Ok(default)

@@ -183,7 +183,10 @@ impl<'o> Parser<'o> {
                 "\"{}\" stands outside a table; a table begins with a line like \"*filter\"",
                 show(first_word(text))
             )),
-            (Some(b':'), Some(table)) => chain_line(table, &text[1..], self.options),
+            (Some(b':'), Some(table)) => {
+                self.draft.forget();
+                chain_line(table, &text[1..], self.options)
+            }
             (_, Some(_)) if text == b"COMMIT" => {
                 self.done.extend(self.table.take());
                 Ok(())
@@ -191,8 +194,11 @@ impl<'o> Parser<'o> {
             (_, Some(table)) => {
                 let (counters, rule) = rule_counters(text)?;
                 let counters = counters.filter(|_| self.options.counters);
+                if self.draft.rule_like_before(table, rule, counters, line) {
+                    return Ok(());
+                }
                 words::split(rule, words)?;
-                self.draft.rule(table, words, counters, line)
+                self.draft.rule(table, rule, words, counters, line)
             }
         }
     }
@@ -200,6 +206,7 @@ impl<'o> Parser<'o> {
     fn begin(&mut self, text: &[u8]) -> Result<(), String> {
         let line = self.line;
         let name = show(first_word(text));
+        self.draft.forget();
         if self.options.only.is_some_and(|only| only != name) {
             self.passed_over = true;
             return Ok(());

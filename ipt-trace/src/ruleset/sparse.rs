@@ -1,8 +1,11 @@
-//! Entries with their zeros left out.
+//! Entries without what goes without saying.
 //!
-//! Most of an entry is zeros: unused selectors, the rest of names and comments. While a table is
-//! being read its entries wait here, in about a third of the room; laid out they go into memory
-//! that is zero already, so that only the other words are ever written.
+//! Most of an entry is zeros: unused selectors, the rest of names and comments. And most entries
+//! are like another but for a few words. While a table is being read its entries wait here, as
+//! those words or as the words that are not zero, in a fifth or a third of the room; laid out they
+//! go into memory that is zero already.
+
+use std::ops::Range;
 
 /// Bits of a head that count an entry's words; the others say which of its first words are there.
 const COUNT_BITS: usize = 16;
@@ -12,9 +15,36 @@ const IN_HEAD: usize = 64 - COUNT_BITS;
 
 /// Entries one after another. Each is a head, more bits of what is there if it has more than
 /// [`IN_HEAD`] words, and the words that are not zero.
+///
+/// One that is like another has a head whose count is zero, for [`COUNT_BITS`] bits behind which
+/// stands what it is like; then bits of which words differ, and those.
 #[derive(Clone, Debug, Default)]
 pub struct SparseEntries {
     words: Vec<u64>,
+    models: Vec<Model>,
+}
+
+/// An entry that others are like.
+#[derive(Clone, Debug)]
+struct Model {
+    entry: Box<[u8]>,
+    /// Where in it are the words that may differ: 64 at most.
+    may_differ: Box<[u16]>,
+}
+
+/// Index of a model.
+pub type ModelId = u32;
+
+/// Words of an entry, by its head; none if it is like another.
+const fn count(head: u64) -> usize {
+    (head & ((1 << COUNT_BITS) - 1)) as usize
+}
+
+fn word_at(entry: &[u8], at: u16) -> u64 {
+    let bytes = entry.get(usize::from(at)..usize::from(at) + size_of::<u64>());
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u64::from_ne_bytes)
 }
 
 /// Words of further bits for an entry of so many words.
@@ -27,7 +57,56 @@ impl SparseEntries {
     pub fn with_capacity(text: usize) -> Self {
         Self {
             words: Vec::with_capacity(text / size_of::<u64>()),
+            models: Vec::new(),
         }
+    }
+
+    /// Takes an entry for others to be like, but for these bytes. `None` if that would be too many
+    /// of them.
+    pub fn add_model(
+        &mut self,
+        entry: &[u8],
+        may_differ: impl Iterator<Item = Range<usize>>,
+    ) -> Option<ModelId> {
+        let mut words = Vec::new();
+        for bytes in may_differ {
+            let first = bytes.start / size_of::<u64>();
+            words.extend(first..bytes.end.div_ceil(size_of::<u64>()));
+        }
+        words.sort_unstable();
+        words.dedup();
+        let places = words
+            .into_iter()
+            .map(|word| u16::try_from(word * size_of::<u64>()).ok())
+            .collect::<Option<Box<[u16]>>>()?;
+        let id = ModelId::try_from(self.models.len()).ok()?;
+        (places.len() <= 64).then(|| {
+            self.models.push(Model {
+                entry: entry.into(),
+                may_differ: places,
+            });
+            id
+        })
+    }
+
+    /// Adds an entry that is like a model but for the words that may differ. Gives its place, or
+    /// `None` if there is no room for more.
+    pub fn push_like(&mut self, id: ModelId, entry: &[u8]) -> Option<u32> {
+        let start = self.words.len();
+        let place = u32::try_from(start).ok()?;
+        let model = self.models.get(id as usize)?;
+        self.words.push(u64::from(id) << COUNT_BITS);
+        self.words.push(0);
+        let mut differ = 0;
+        for (index, &at) in model.may_differ.iter().enumerate() {
+            let word = word_at(entry, at);
+            if word != word_at(&model.entry, at) {
+                differ |= 1 << index;
+                self.words.push(word);
+            }
+        }
+        self.words[start + 1] = differ;
+        Some(place)
     }
 
     /// Adds an entry, whose length is a multiple of eight and less than 64 KiB. Gives its place,
@@ -61,21 +140,35 @@ impl SparseEntries {
         Some(place)
     }
 
-    fn count(&self, place: u32) -> usize {
-        let head = self.words.get(place as usize).copied().unwrap_or(0);
-        usize::from(u16::try_from(head & 0xffff).unwrap_or(0))
+    fn head(&self, place: u32) -> u64 {
+        self.words.get(place as usize).copied().unwrap_or(0)
+    }
+
+    /// What the entry of this head is like, if anything.
+    fn model(&self, head: u64) -> Option<&Model> {
+        let id = usize::try_from(head >> COUNT_BITS).ok()?;
+        (count(head) == 0).then(|| self.models.get(id)).flatten()
     }
 
     /// Bytes of the entry at a place.
     pub fn size(&self, place: u32) -> usize {
-        self.count(place) * size_of::<u64>()
+        let head = self.head(place);
+        match self.model(head) {
+            Some(model) => model.entry.len(),
+            None => count(head) * size_of::<u64>(),
+        }
     }
 
     /// Writes the words of the entry at a place that are not zero; `out` is as long as the entry,
     /// and zero.
     pub fn write(&self, place: u32, out: &mut [u8]) {
         let start = place as usize;
-        let count = self.count(place);
+        let head = self.head(place);
+        if let Some(model) = self.model(head) {
+            self.write_like(model, start, out);
+            return;
+        }
+        let count = count(head);
         let mut next = start + 1 + further_bits(count);
         let mut put = |first: usize, mut bits: u64| {
             while bits != 0 {
@@ -89,11 +182,25 @@ impl SparseEntries {
                 }
             }
         };
-        let head = self.words.get(start).copied().unwrap_or(0);
         put(0, head >> COUNT_BITS);
         for index in 0..further_bits(count) {
             let bits = self.words.get(start + 1 + index).copied().unwrap_or(0);
             put(IN_HEAD + 64 * index, bits);
+        }
+    }
+
+    fn write_like(&self, model: &Model, start: usize, out: &mut [u8]) {
+        out.copy_from_slice(&model.entry);
+        let &[mut differ, ref words @ ..] = &self.words[start + 1..] else {
+            return;
+        };
+        for word in words {
+            if differ == 0 {
+                break;
+            }
+            let at = usize::from(model.may_differ[differ.trailing_zeros() as usize]);
+            differ &= differ - 1;
+            out[at..at + size_of::<u64>()].copy_from_slice(&word.to_ne_bytes());
         }
     }
 }
@@ -124,6 +231,30 @@ mod tests {
             let places: Vec<_> = bytes.iter().map(|entry| entries.push(entry).unwrap()).collect();
             for (entry, place) in bytes.iter().zip(places) {
                 prop_assert_eq!(&read(&entries, place), entry);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_like_another_reads_back(
+            (first, second, at, len) in (1usize..200).prop_flat_map(|words| (
+                vec(any::<u8>(), words * 8),
+                vec(any::<u8>(), words * 8),
+                0..words * 8,
+                0usize..600,
+            ))
+        ) {
+            let mut entries = SparseEntries::default();
+            let end = first.len().min(at + len);
+            let mut like = first.clone();
+            like[at..end].copy_from_slice(&second[at..end]);
+            let model = entries.add_model(&first, std::iter::once(at..end));
+            prop_assert_eq!(model.is_some(), end.div_ceil(8) - at / 8 <= 64);
+            if let Some(model) = model {
+                let places = [&first, &like].map(|entry| entries.push_like(model, entry).unwrap());
+                prop_assert_eq!(&read(&entries, places[0]), &first);
+                prop_assert_eq!(&read(&entries, places[1]), &like);
             }
         }
     }

@@ -1,10 +1,12 @@
 //! A table as a restore file describes it: chains of entries that are already the kernel's bytes.
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 
 use super::entry::EntryRef;
 use super::extension::Role;
-use super::sparse::SparseEntries;
+use super::sparse::{ModelId, SparseEntries};
 use crate::kernel::Family;
 use crate::kernel::abi::{Counters, EXTENSION_NAME, verdict};
 
@@ -241,16 +243,45 @@ impl Table {
         jump: Jump,
     ) -> Result<RuleId, String> {
         let id = self.new_rule(entry, line, jump)?;
+        self.link(chain, id, entry.len());
+        Ok(id)
+    }
+
+    /// The same for an entry that is like a model.
+    pub(super) fn append_like(
+        &mut self,
+        chain: ChainId,
+        entry: &[u8],
+        model: ModelId,
+        line: u32,
+        jump: Jump,
+    ) -> Result<RuleId, String> {
+        let at = self.entries.push_like(model, entry);
+        let id = self.new_rule_at(at, entry, line, jump)?;
+        self.link(chain, id, entry.len());
+        Ok(id)
+    }
+
+    /// Takes an entry for others to be like.
+    pub(super) fn add_model(
+        &mut self,
+        entry: &[u8],
+        may_differ: impl Iterator<Item = Range<usize>>,
+    ) -> Option<ModelId> {
+        self.entries.add_model(entry, may_differ)
+    }
+
+    /// Puts a rule to the end of a chain.
+    fn link(&mut self, chain: ChainId, id: RuleId, size: usize) {
         let chain = &mut self.chains[chain as usize];
         chain.rules += 1;
-        chain.size += entry.len();
+        chain.size += size;
         if chain.last == NONE {
             chain.first = id;
         } else {
             self.rules[chain.last as usize].next = id;
         }
         chain.last = id;
-        Ok(id)
     }
 
     /// A rule that is in no chain yet.
@@ -260,9 +291,21 @@ impl Table {
         line: u32,
         jump: Jump,
     ) -> Result<RuleId, String> {
+        let at = self.entries.push(entry);
+        self.new_rule_at(at, entry, line, jump)
+    }
+
+    /// The same, of an entry that is at this place, if there was one for it.
+    fn new_rule_at(
+        &mut self,
+        at: Option<u32>,
+        entry: &[u8],
+        line: u32,
+        jump: Jump,
+    ) -> Result<RuleId, String> {
         let too_large = || "the table is larger than the 4 GiB that the kernel takes".to_owned();
         let id = u32::try_from(self.rules.len()).map_err(|_| too_large())?;
-        let at = self.entries.push(entry).ok_or_else(too_large)?;
+        let at = at.ok_or_else(too_large)?;
         let jump = match jump {
             Jump::Chain(callee) => {
                 self.chains[callee as usize].references += 1;
@@ -282,6 +325,11 @@ impl Table {
     }
 
     fn is_end(&self, entry: &[u8]) -> bool {
+        // What nearly every rule has says that it is none, without a look at the rest.
+        let layout = self.family.layout();
+        if entry[layout.target_offset..][..2] != (layout.size as u16).to_ne_bytes() {
+            return false;
+        }
         EntryRef::parse(entry, 0, self.family)
             .is_ok_and(|entry| entry.is_unconditional() && entry.verdict().is_some())
     }

@@ -2,6 +2,7 @@
 //! split back.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Splits a rule line into words. Blanks separate; double quotes hold a word together and end it;
 /// inside them a backslash takes the next byte as it is.
@@ -10,19 +11,61 @@ use std::borrow::Cow;
 pub fn split<'a>(line: &'a [u8], words: &mut Vec<Cow<'a, [u8]>>) -> Result<(), String> {
     words.clear();
     let mut rest = line;
-    loop {
-        let blanks = rest.iter().take_while(|byte| is_blank(**byte)).count();
-        rest = &rest[blanks..];
-        let Some(first) = rest.first() else {
-            return Ok(());
-        };
-        let (word, after) = if *first == b'"' {
-            quoted(Cow::Borrowed(b""), &rest[1..])?
-        } else {
-            bare(rest)?
-        };
+    while let Some((_, word, after)) = next(rest)? {
         words.push(word);
         rest = after;
+    }
+    Ok(())
+}
+
+/// Where the words of a line are, quotes included.
+pub fn places(line: &[u8]) -> Result<Vec<Range<usize>>, String> {
+    let mut places = Vec::new();
+    let mut rest = line;
+    while let Some((text, _, after)) = next(rest)? {
+        places.push(line.len() - text.len()..line.len() - after.len());
+        rest = after;
+    }
+    Ok(places)
+}
+
+/// A text from its first word on, that word, and the text behind it.
+type Next<'a> = (&'a [u8], Cow<'a, [u8]>, &'a [u8]);
+
+fn next(text: &[u8]) -> Result<Option<Next<'_>>, String> {
+    let blanks = text.iter().take_while(|byte| is_blank(**byte)).count();
+    let text = &text[blanks..];
+    let Some(first) = text.first() else {
+        return Ok(None);
+    };
+    let (word, after) = if *first == b'"' {
+        quoted(Cow::Borrowed(b""), &text[1..])?
+    } else {
+        bare(text)?
+    };
+    Ok(Some((text, word, after)))
+}
+
+/// How long the word is that a text begins with, quotes included. `None` for one that is not all
+/// there as it is meant: with a quote in its middle, or a backslash inside quotes.
+pub fn plain_length(text: &[u8]) -> Option<usize> {
+    let length = if text.first() == Some(&b'"') {
+        let end = memchr::memchr2(b'"', b'\\', &text[1..])?;
+        (text[1 + end] == b'"').then_some(end + 2)?
+    } else {
+        let ends = |byte: &u8| ENDS_WORD[usize::from(*byte)];
+        text.iter().position(ends).unwrap_or(text.len())
+    };
+    text.get(length)
+        .is_none_or(|byte| is_blank(*byte))
+        .then_some(length)
+}
+
+/// What such a word says.
+pub fn plain_word(text: &[u8]) -> &[u8] {
+    match text {
+        [b'"', word @ .., b'"'] => word,
+        _ => text,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
 
 mod counters;
+mod exec;
 mod failures;
 mod killed;
 mod lines;
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 8] = [
+    let groups: [(&[Test], &Option<String>); 9] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
+        (exec::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),

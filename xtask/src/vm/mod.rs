@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: runs a command on the kernels of the matrix.
 
 mod guest;
+mod oracle;
 mod qemu;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::{build, ui};
 
+/// Processors of a guest unless told otherwise.
+pub const CPUS: u32 = 2;
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
@@ -35,6 +38,9 @@ pub struct Options {
     /// End a guest that runs for longer
     #[arg(long, default_value_t = LIMIT.as_secs(), value_name = "SECONDS")]
     timeout: u64,
+    /// The guest's processors
+    #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=255), value_name = "COUNT")]
+    cpus: u32,
     /// The guest's memory
     #[arg(long, default_value_t = MEGABYTES, value_name = "MB")]
     memory: u32,
@@ -83,6 +89,7 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     setup::ensure(&needs)?;
     let guest = guest_for(options)?;
     let machine = Machine {
+        cpus: options.cpus,
         megabytes: options.memory,
         limit: Duration::from_secs(options.timeout),
     };
@@ -153,6 +160,8 @@ pub fn tests_guest(release: bool, mut files: Vec<(PathBuf, String)>) -> Result<G
         program,
         files,
         script: format!("{TESTS}\n"),
+        oracle: true,
+        ..Guest::default()
     })
 }
 
@@ -160,7 +169,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
     let mut guest = Guest {
         files: options.files.clone(),
         script: script(&options.command),
-        program: None,
+        ..Guest::default()
     };
     if options.command.is_empty() {
         return tests_guest(options.release, options.files.clone());
@@ -172,7 +181,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
 }
 
 /// The exit code that tells how a guest ended.
-fn code(outcome: &Outcome) -> u8 {
+pub fn code(outcome: &Outcome) -> u8 {
     match outcome.end {
         End::Exited(code) => code,
         End::Hung => 124,

@@ -35,6 +35,7 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         },
         options: Options {
             log: command.verbose,
+            follow: false,
         },
         engine: engine::Options {
             reads: command.reads,

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use super::Style;
 use crate::report::{Replace, Report, Tier, words};
-use page::{Page, clean};
+use page::Page;
+pub(super) use page::{clean, paint, wrap};
 
 /// The whole report.
 pub fn report(report: &Report, style: &Style) -> Vec<u8> {
@@ -25,6 +26,7 @@ pub fn report(report: &Report, style: &Style) -> Vec<u8> {
         replace::replace(&mut page, replace, report.restore.is_none());
     }
     tail::others(&mut page, report);
+    tail::lock_file(&mut page, report);
     tail::softirqs(&mut page, report);
     page.blank();
     tail::losses(&mut page, report);
@@ -43,6 +45,7 @@ fn headline(page: &mut Page, report: &Report) -> String {
         .filter(|replace| replace.error.is_none())
         .collect();
     let what = match (done.as_slice(), report.replaces.len()) {
+        ([], 0) if report.exec.is_some() => return "The command replaced no table.".to_owned(),
         ([], _) => return "No table was replaced.".to_owned(),
         (some, all) if some.len() == all => tables(some),
         (some, all) => format!("{} of {all} replaces done", some.len()),

@@ -4,8 +4,8 @@ use anstyle::Style as Ansi;
 
 use super::page::{Page, clean, paint};
 use crate::{
-    correlate::{Quality, WindowKind},
-    report::{Ipi, IpiCause, Mutex, Phase, Precision, Replace, Window, words},
+    correlate::{Call, Certainty, Quality, WindowKind},
+    report::{Ipi, IpiCause, Mutex, MutexCall, Phase, Precision, Replace, Window, words},
 };
 
 /// How many characters a bar of the whole replace would have.
@@ -228,11 +228,48 @@ fn mutex(page: &mut Page, mutex: &Mutex) {
         page.row(ansi, label, &length, &parts);
     }
     for call in &mutex.calls {
+        holders(page, call);
+    }
+    for call in &mutex.calls {
         if let Some((ns @ 1.., quality)) = elsewhere(call) {
             let length = page.measured(ns, quality);
             let note = format!("for mutexes in the rest of {}", call.call.name());
             page.row(Ansi::new(), "also wait", &length, &note);
         }
+    }
+}
+
+/// Who held the mutex while a call waited for it.
+fn holders(page: &mut Page, call: &MutexCall) {
+    for holder in &call.holders {
+        let length = page.measured(holder.ns, holder.quality);
+        let comm = holder.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let likely = match holder.certainty {
+            Certainty::Seen => "",
+            Certainty::Likely => "likely ",
+        };
+        let what = holder.call.map_or("a call", Call::name);
+        let table = holder
+            .table
+            .as_deref()
+            .map_or_else(|| "?".to_owned(), clean);
+        let netns = holder
+            .netns
+            .map(|netns| format!(", netns {netns}"))
+            .unwrap_or_default();
+        let note = format!(
+            "{likely}by {comm} (pid {}) in {what} of {table}{netns}",
+            holder.pid
+        );
+        page.row(page.style.bad, "  held", &length, &note);
+    }
+    if let (Some(ns @ 1_000..), Some(quality)) = (call.unexplained_ns, call.unexplained_quality) {
+        let length = page.measured(ns, quality);
+        let note = format!(
+            "of the wait in {}: nobody is known for it",
+            call.call.name()
+        );
+        page.row(Ansi::new(), "  held", &length, &note);
     }
 }
 
@@ -244,7 +281,8 @@ fn ipis(page: &mut Page, ipi: &Ipi) {
             .iter()
             .filter_map(|cause| Some((cause, cause.sent?)));
         let causes = sends.filter(|(_, sent)| *sent > 0);
-        let causes = causes.map(|(cause, sent)| format!("{} {}", name(cause), words::count(sent)));
+        let causes = causes
+            .map(|(cause, sent)| format!("{} {}{}", name(cause), words::count(sent), to(cause)));
         let mut causes = causes.collect::<Vec<_>>().join(", ");
         if causes.is_empty() && quality != Quality::Exact {
             causes.push_str("none seen");
@@ -272,6 +310,29 @@ fn ipis(page: &mut Page, ipi: &Ipi) {
         page.row(Ansi::new(), "IPI sync", &length, &note);
     } else {
         page.row(Ansi::new(), "IPI sync", "?", "not measured");
+    }
+}
+
+/// The CPUs that were interrupted, in ranges.
+fn to(cause: &IpiCause) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for &cpu in &cause.cpus {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(cpu) => *last = cpu,
+            _ => ranges.push((cpu, cpu)),
+        }
+    }
+    let ranges = ranges.iter().map(|(first, last)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    });
+    match ranges.collect::<Vec<_>>().join(",").as_str() {
+        "" => String::new(),
+        ranges if cause.cpus.len() == 1 => format!(" to CPU {ranges}"),
+        ranges => format!(" to CPUs {ranges}"),
     }
 }
 

@@ -1,38 +1,101 @@
 //! What follows the tables: neighbours, softirqs, and what is not known.
 
 use super::page::{Page, clean, paint};
-use crate::report::{Missing, OtherKind, Report, words};
+use crate::report::{LockFileHolder, Missing, Other, OtherKind, Report, words};
 
-/// What other processes did meanwhile.
+/// What else the command did, and what other processes did meanwhile.
 pub(super) fn others(page: &mut Page, report: &Report) {
-    if report.others.is_empty() {
+    for (by_command, heading) in [
+        (true, "Also by the command"),
+        (false, "Meanwhile, by others"),
+    ] {
+        let others = report.others.iter();
+        let others: Vec<_> = others
+            .filter(|other| other.by_command == by_command)
+            .collect();
+        if !others.is_empty() {
+            page.blank();
+            page.heading(heading);
+        }
+        for other in others {
+            self::other(page, other);
+        }
+    }
+}
+
+/// What one process did.
+fn other(page: &mut Page, other: &Other) {
+    let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+    let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
+    let family = other.family.map_or("?", |family| family.name());
+    let did = match other.kind {
+        OtherKind::Replace => "replaced",
+        OtherKind::Read => "read",
+        OtherKind::AddCounters => "added counters to",
+    };
+    let times = match other.count {
+        1 => String::new(),
+        count => format!(" {} times", words::count(count)),
+    };
+    let took = page.measured(other.ns, other.quality);
+    let held = match (other.hold_ns, other.hold_quality) {
+        (Some(ns), Some(quality)) => {
+            format!(", mutex held {}", page.measured(ns, quality))
+        }
+        _ => String::new(),
+    };
+    let pid = other.pid;
+    let netns = match other.netns {
+        Some(netns) => format!(" in netns {netns}"),
+        None => String::new(),
+    };
+    let text = format!("{comm} (pid {pid}) {did} {table} ({family}){netns}{times}: {took}{held}");
+    page.wrapped(anstyle::Style::new(), "  ", &text);
+}
+
+/// Who used the lock file; of the program's own use the first lines tell.
+pub(super) fn lock_file(page: &mut Page, report: &Report) {
+    let uses = report.lock_file.as_deref().unwrap_or_default();
+    let others = uses
+        .iter()
+        .filter(|one| !one.own || !one.holders.is_empty());
+    let others: Vec<_> = others.collect();
+    if others.is_empty() {
         return;
     }
     page.blank();
-    page.heading("Meanwhile, by others");
-    for other in &report.others {
-        let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
-        let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
-        let family = other.family.map_or("?", |family| family.name());
-        let did = match other.kind {
-            OtherKind::Replace => "replaced",
-            OtherKind::Read => "read",
-            OtherKind::AddCounters => "added counters to",
+    page.heading("The lock file, meanwhile");
+    for one in others {
+        let comm = one.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let held = match (one.hold_ns, one.hold_quality) {
+            (Some(ns), Some(quality)) => format!("held it for {}", page.measured(ns, quality)),
+            _ => "never got it".to_owned(),
         };
-        let times = match other.count {
+        let times = match one.count {
             1 => String::new(),
-            count => format!(" {} times", words::count(count)),
+            count => format!(", {} times", words::count(count)),
         };
-        let took = page.measured(other.ns, other.quality);
-        let held = match (other.hold_ns, other.hold_quality) {
-            (Some(ns), Some(quality)) => {
-                format!(", mutex held {}", page.measured(ns, quality))
-            }
-            _ => String::new(),
+        let waited = if one.wait_ns > 0 {
+            format!(", waited {}", page.measured(one.wait_ns, one.wait_quality))
+        } else {
+            String::new()
         };
-        let pid = other.pid;
-        let text = format!("{comm} (pid {pid}) {did} {table} ({family}){times}: {took}{held}");
+        let by = holders(page, &one.holders);
+        let text = format!("{comm} (pid {}) {held}{times}{waited}{by}", one.pid);
         page.wrapped(anstyle::Style::new(), "  ", &text);
+    }
+}
+
+/// Who held the lock file while somebody waited.
+pub(super) fn holders(page: &mut Page, holders: &[LockFileHolder]) -> String {
+    let each = holders.iter().map(|holder| {
+        let comm = holder.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let ns = page.measured(holder.ns, holder.quality);
+        format!("{comm} (pid {}) for {ns}", holder.pid)
+    });
+    match each.collect::<Vec<_>>().join(", ").as_str() {
+        "" => String::new(),
+        holders => format!(", while it was held by {holders}"),
     }
 }
 
@@ -48,8 +111,18 @@ pub(super) fn softirqs(page: &mut Page, report: &Report) {
         return;
     }
     let head = format!(
-        "  {:<10}{:>9}{:>11}{:>11}{:>11}  on CPU",
-        "vector", "count", "p50", "p99", "max"
+        "  {:<10}{:>9}{:>11}{:>11}{:>11}  {:<6}{:>13}",
+        "vector",
+        "count",
+        "p50",
+        "p99",
+        "max",
+        "on CPU",
+        if report.softirq_sample_ns.is_some() {
+            "max before"
+        } else {
+            ""
+        }
     );
     let head = paint(page.style.faint, &head);
     page.line(&head);
@@ -62,11 +135,25 @@ pub(super) fn softirqs(page: &mut Page, report: &Report) {
         let p50 = page.measured(softirq.p50_ns, softirq.p50_quality);
         let p99 = page.measured(softirq.p99_ns, softirq.p99_quality);
         let max = page.measured(softirq.max_ns, softirq.max_quality);
+        let before = match &softirq.before {
+            Some(before) => match (before.max_ns, before.max_quality) {
+                (Some(ns), Some(quality)) => page.measured(ns, quality),
+                _ => "-".to_owned(),
+            },
+            None => String::new(),
+        };
         page.line(&format!(
-            "  {:<10}{count:>9}{p50:>11}{p99:>11}{max:>11}  {}",
+            "  {:<10}{count:>9}{p50:>11}{p99:>11}{max:>11}  {:<6}{before:>13}",
             clean(&softirq.vector),
             softirq.max_cpu
         ));
+    }
+    if let Some(ns) = report.softirq_sample_ns {
+        let note = format!(
+            "before: in a sample of {}, taken when no call was under way",
+            words::duration(ns)
+        );
+        page.wrapped(page.style.faint, "  ", &note);
     }
 }
 

@@ -8,22 +8,32 @@ use super::super::table::{ChainId, HookLimit, Jump, RuleId, Table};
 use super::Draft;
 use super::command::Order;
 use super::option::{Base, Command};
+use super::pattern::Pattern;
+use super::shape::{Meaning, Part, Shape, TARGET};
 use crate::kernel::abi::{Counters, inverse};
 
 impl Draft<'_> {
     /// Carries out the line's command: with the rule once for each pair of its addresses.
-    pub(super) fn finish(&mut self, table: &mut Table, line: u32) -> Result<(), String> {
+    pub(super) fn finish(
+        &mut self,
+        table: &mut Table,
+        text: &[u8],
+        line: u32,
+    ) -> Result<(), String> {
         let order = self
             .order
             .take()
             .ok_or("no command: a line begins with one, like -A CHAIN")?;
+        if order.command != Command::Append {
+            self.forget();
+        }
         if !order.takes_rule() {
             self.check_no_rule(&order)?;
             let counters = self.counters_given();
             return order.carry_out(table, counters);
         }
         let chain = order.chain(table)?;
-        self.check_interfaces(&table.chains[chain as usize].name)?;
+        check_interfaces(self.seen, &table.chains[chain as usize].name)?;
         self.finish_extensions(table)?;
         if self.jump.is_none() {
             self.standard_target(0);
@@ -37,7 +47,60 @@ impl Draft<'_> {
         let next = u16::try_from(next_offset).map_err(too_long)?;
         self.entry[layout.target_offset..][..2].copy_from_slice(&offset.to_ne_bytes());
         self.entry[layout.next_offset..][..2].copy_from_slice(&next.to_ne_bytes());
-        self.apply_all(table, &order, chain, line)
+        self.apply_all(table, &order, chain, line)?;
+        if order.command == Command::Append {
+            let shape = self.shape(text, target_offset, chain);
+            shape.into_iter().for_each(|shape| self.shapes.add(shape));
+        }
+        Ok(())
+    }
+
+    /// What other lines may have in common with this.
+    fn shape(&mut self, text: &[u8], target_offset: usize, chain: ChainId) -> Option<Shape> {
+        if self.notes.too_much || self.sources.len() > 1 || self.destinations.len() > 1 {
+            return None;
+        }
+        let matches = self.matches.iter().map(|loaded| (loaded, loaded.data));
+        let target = self.target.iter();
+        let target = target.map(|loaded| (loaded, target_offset + loaded.data));
+        let parts = matches.chain(target).map(|(loaded, data)| Part {
+            extension: loaded.extension,
+            data,
+            options: Vec::new(),
+        });
+        let mut parts: Vec<Part> = parts.collect();
+        let part_of = |part| {
+            if part == TARGET {
+                self.matches.len()
+            } else {
+                part
+            }
+        };
+        for (part, given) in &self.notes.options {
+            parts.get_mut(part_of(*part))?.options.push(*given);
+        }
+        let values = self.notes.values.iter();
+        let meanings = values.clone().map(|(_, meaning)| match meaning {
+            Meaning::Option(part) => Meaning::Option(part_of(*part)),
+            other => *other,
+        });
+        Some(Shape {
+            family: self.family,
+            pattern: Pattern::of(text, values.map(|(index, _)| *index))?,
+            meanings: meanings.collect(),
+            parts,
+            entry: self.entry.clone(),
+            target_offset,
+            chain,
+            jump: self.jump.unwrap_or(Jump::Next),
+            seen: self.seen,
+            counters: self.counted,
+            context: self.context(),
+            hits: 0,
+            ever_changed: 0,
+            model: None,
+            next: 0,
+        })
     }
 
     /// A command that is not about a rule has nothing beside it but counters for a policy.
@@ -109,38 +172,10 @@ impl Draft<'_> {
         matches
             .chain(target)
             .filter_map(|(loaded, bytes)| {
-                let extension = loaded.extension;
-                let hooks = match extension.hooks_of {
-                    Some(hooks_of) => hooks_of(&bytes[loaded.data..][..extension.size]),
-                    None => extension.hooks,
-                };
-                (hooks != 0).then_some(HookLimit {
-                    rule: RuleId::MAX,
-                    line,
-                    role: extension.role,
-                    name: extension.name,
-                    hooks,
-                })
+                let data = &bytes[loaded.data..][..loaded.extension.size];
+                limit_of(loaded.extension, data, RuleId::MAX, line)
             })
             .collect()
-    }
-
-    /// A packet has no output interface yet where it comes in, and no input interface where it
-    /// goes out.
-    fn check_interfaces(&self, chain: &[u8]) -> Result<(), String> {
-        let refused = match chain {
-            b"PREROUTING" | b"INPUT" => Base::OutInterface,
-            b"POSTROUTING" | b"OUTPUT" => Base::InInterface,
-            _ => return Ok(()),
-        };
-        if self.seen & refused.bit() != 0 {
-            return Err(format!(
-                "{} cannot stand in {}",
-                refused.name(),
-                show(chain)
-            ));
-        }
-        Ok(())
     }
 
     fn finish_extensions(&mut self, table: &Table) -> Result<(), String> {
@@ -159,6 +194,44 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// Which built-in chains may lead to a rule, by one of its matches or its target.
+pub(super) fn limit_of(
+    extension: &Extension,
+    data: &[u8],
+    rule: RuleId,
+    line: u32,
+) -> Option<HookLimit> {
+    let hooks = match extension.hooks_of {
+        Some(hooks_of) => hooks_of(data),
+        None => extension.hooks,
+    };
+    (hooks != 0).then_some(HookLimit {
+        rule,
+        line,
+        role: extension.role,
+        name: extension.name,
+        hooks,
+    })
+}
+
+/// A packet has no output interface yet where it comes in, and no input interface where it goes
+/// out. `seen` has the rule's options.
+pub(super) fn check_interfaces(seen: u32, chain: &[u8]) -> Result<(), String> {
+    let refused = match chain {
+        b"PREROUTING" | b"INPUT" => Base::OutInterface,
+        b"POSTROUTING" | b"OUTPUT" => Base::InInterface,
+        _ => return Ok(()),
+    };
+    if seen & refused.bit() != 0 {
+        return Err(format!(
+            "{} cannot stand in {}",
+            refused.name(),
+            show(chain)
+        ));
+    }
+    Ok(())
 }
 
 fn check_place(extension: &Extension, table: &Table, context: Context) -> Result<(), String> {

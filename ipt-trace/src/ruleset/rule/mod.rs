@@ -3,8 +3,10 @@
 mod command;
 mod finish;
 mod option;
+mod pattern;
 mod reader;
 mod selector;
+mod shape;
 mod target;
 
 use super::address::{self, Address};
@@ -17,6 +19,7 @@ use crate::kernel::{Family, Tables};
 use command::Order;
 use option::{Base, Command, Found};
 use reader::{Reader, Words, extension_values, text};
+use shape::{Given, Meaning, Notes, Shapes, TARGET};
 
 /// A match or target that the line has loaded so far.
 #[derive(Debug)]
@@ -49,10 +52,14 @@ pub struct Draft<'k> {
     sources: Vec<(Address, Address)>,
     destinations: Vec<(Address, Address)>,
     seen: u32,
+    /// Whether the line has counters before it that count.
+    counted: bool,
     other_family: bool,
     /// The matches and the targets that were looked up so far: rulesets name few of the many that
     /// there are, and again and again.
     known: [Vec<&'static Extension>; 2],
+    notes: Notes,
+    shapes: Shapes,
 }
 
 impl<'k> Draft<'k> {
@@ -72,21 +79,42 @@ impl<'k> Draft<'k> {
             sources: Vec::new(),
             destinations: Vec::new(),
             seen: 0,
+            counted: false,
             other_family: false,
             known: [Vec::new(), Vec::new()],
+            notes: Notes::new(),
+            shapes: Shapes::new(),
         }
     }
 
-    /// Reads a line's words and appends the rule to its table. Words of the other family's alone
-    /// (`-6` for IPv4) add nothing.
+    /// Appends the rule of a line that is like one before it, if it is.
+    pub fn rule_like_before(
+        &mut self,
+        table: &mut Table,
+        text: &[u8],
+        counters: Option<Counters>,
+        line: u32,
+    ) -> bool {
+        self.shapes.append(table, text, counters, line)
+    }
+
+    /// Forgets the lines before, since the chains or the table are others now.
+    pub fn forget(&mut self) {
+        self.shapes.clear();
+    }
+
+    /// Reads a line's words and does to the table what they say. Words of the other family's alone
+    /// (`-6` for IPv4) do nothing.
     pub fn rule(
         &mut self,
         table: &mut Table,
+        text: &[u8],
         words: &Words<'_>,
         counters: Option<Counters>,
         line: u32,
     ) -> Result<(), String> {
         self.clear();
+        self.counted = counters.is_some();
         if let Some(counters) = counters {
             self.set_counters(counters);
             self.seen |= Base::SetCounters.bit();
@@ -110,7 +138,7 @@ impl<'k> Draft<'k> {
         if invert {
             return Err("nothing follows \"!\"".to_owned());
         }
-        self.finish(table, line)
+        self.finish(table, text, line)
     }
 
     fn clear(&mut self) {
@@ -128,6 +156,7 @@ impl<'k> Draft<'k> {
         self.destinations.clear();
         self.seen = 0;
         self.other_family = false;
+        self.notes.clear();
     }
 
     /// Reads one option with its values.
@@ -139,6 +168,7 @@ impl<'k> Draft<'k> {
         reader: &mut Reader<'w, '_>,
     ) -> Result<(), String> {
         let (found, joined) = self.find_option(word)?;
+        self.notes.too_much |= joined.is_some();
         match found {
             Found::Base(Base::Refused(reason)) => Err(format!(
                 "{} cannot stand in a restore file: {reason}",
@@ -147,9 +177,20 @@ impl<'k> Draft<'k> {
             Found::Base(base) => self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
                 let loaded = &self.matches[index];
-                let (values, count) =
-                    extension_values(&loaded.extension.options[option], joined, reader)?;
+                let described = &loaded.extension.options[option];
+                let (values, count) = extension_values(described, joined, reader)?;
                 let context = self.context();
+                self.notes.too_much |= described.value.is_optional();
+                self.notes.option(
+                    index,
+                    Given {
+                        option,
+                        invert,
+                        context,
+                        first: reader.place() - count,
+                        count,
+                    },
+                );
                 let Loaded {
                     extension,
                     data,
@@ -169,7 +210,19 @@ impl<'k> Draft<'k> {
                 else {
                     return Err("no target".to_owned());
                 };
-                let (values, count) = extension_values(&extension.options[option], joined, reader)?;
+                let described = &extension.options[option];
+                let (values, count) = extension_values(described, joined, reader)?;
+                self.notes.too_much |= described.value.is_optional();
+                self.notes.option(
+                    TARGET,
+                    Given {
+                        option,
+                        invert,
+                        context,
+                        first: reader.place() - count,
+                        count,
+                    },
+                );
                 let end = *data + extension.size;
                 let data = &mut self.target_bytes[*data..end];
                 extension.parse_option(option, invert, &values[..count], context, given, data)
@@ -233,6 +286,9 @@ impl<'k> Draft<'k> {
         let mut value = b"".as_slice();
         if base.takes_value() {
             value = reader.value("", name, joined)?;
+            if let Some(meaning) = Meaning::of(base) {
+                self.notes.value(reader.place() - 1, meaning);
+            }
             if value == b"!" && base.may_be_inverted() && !invert {
                 return Err(format!("\"!\" stands before {name}, not behind it"));
             }
@@ -269,7 +325,14 @@ impl<'k> Draft<'k> {
             Base::InInterface => self.interface(value, true),
             Base::OutInterface => self.interface(value, false),
             Base::Fragment => self.fragment(),
-            Base::Jump => self.jump(table, value, reader),
+            Base::Jump => {
+                let place = reader.place() - 1;
+                self.jump(table, value, reader)?;
+                if target::is_standard(&self.target_bytes) {
+                    self.notes.value(place, Meaning::Jump);
+                }
+                Ok(())
+            }
             Base::Goto => self.goto(table, value),
             Base::Match => self.named_match(value, reader),
             Base::SetCounters => {

@@ -27,6 +27,11 @@ impl<'w, 'a> Reader<'w, 'a> {
         Some(word)
     }
 
+    /// Index of the next word.
+    pub(super) const fn place(&self) -> usize {
+        self.at
+    }
+
     /// The revision and bytes of a match or target, if they are what comes next.
     pub(super) fn raw(&mut self) -> Result<Option<(u8, Vec<u8>)>, String> {
         let next = self.words.get(self.at);

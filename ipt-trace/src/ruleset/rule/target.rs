@@ -19,7 +19,10 @@ impl Draft<'_> {
                 unknown_chain(table, name)
             ));
         }
-        self.jump_to_chain(table, name)?;
+        if let Some((jump, verdict)) = standard_jump(table, name)? {
+            self.standard_target(verdict);
+            self.jump = Some(jump);
+        }
         let layout = self.family.layout();
         self.entry[layout.flags] |= layout.goto_flag;
         Ok(())
@@ -32,19 +35,15 @@ impl Draft<'_> {
         name: &[u8],
         reader: &mut Reader<'_, '_>,
     ) -> Result<(), String> {
-        if table.find(name).is_some() {
-            return self.jump_to_chain(table, name);
-        }
-        if let Some((revision, data)) = reader.raw()? {
+        if table.find(name).is_none()
+            && let Some((revision, data)) = reader.raw()?
+        {
             self.jump = Some(Jump::Target);
             return push_raw(&mut self.target_bytes, name, revision, &data);
         }
-        if let Some(verdict) = parse_verdict(name) {
-            if table.name == "nat" && name == b"DROP" {
-                return Err("DROP has no place in table nat: filter in table filter".to_owned());
-            }
+        if let Some((jump, verdict)) = standard_jump(table, name)? {
             self.standard_target(verdict);
-            self.jump = Some(Jump::Target);
+            self.jump = Some(jump);
             return Ok(());
         }
         let found = self.find(Role::Target, name);
@@ -59,16 +58,6 @@ impl Draft<'_> {
             given: 0,
         });
         self.before_target = self.matches.len();
-        Ok(())
-    }
-
-    pub(super) fn jump_to_chain(&mut self, table: &Table, name: &[u8]) -> Result<(), String> {
-        let chain = table
-            .find(name)
-            .filter(|chain| table.chains[*chain as usize].hook.is_none())
-            .ok_or_else(|| format!("built-in chain {} cannot be jumped to", show(name)))?;
-        self.standard_target(0);
-        self.jump = Some(Jump::Chain(chain));
         Ok(())
     }
 
@@ -137,6 +126,26 @@ impl Draft<'_> {
             given: 0,
         });
     }
+}
+
+/// Where a chain or a verdict of this name leads, with what stands in the target until chains have
+/// their places; neither is an extension.
+pub(super) fn standard_jump(table: &Table, name: &[u8]) -> Result<Option<(Jump, i32)>, String> {
+    if let Some(chain) = table.find(name) {
+        if table.chains[chain as usize].hook.is_some() {
+            return Err(format!("built-in chain {} cannot be jumped to", show(name)));
+        }
+        return Ok(Some((Jump::Chain(chain), 0)));
+    }
+    if table.name == "nat" && name == b"DROP" {
+        return Err("DROP has no place in table nat: filter in table filter".to_owned());
+    }
+    Ok(parse_verdict(name).map(|verdict| (Jump::Target, verdict)))
+}
+
+/// Whether a target is a jump or a verdict.
+pub(super) fn is_standard(target: &[u8]) -> bool {
+    target.get(2) == Some(&0)
 }
 
 fn unknown_target(table: &Table, name: &[u8], family: Family) -> String {

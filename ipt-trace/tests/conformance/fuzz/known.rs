@@ -114,6 +114,17 @@ const ON_PURPOSE: &[Known] = &[
         &["--help"],
         "iptables prints its help and leaves the tables as they are",
     ),
+    refused(
+        "is not like [first-last]:ports",
+        &[],
+        "iptables drops what stands around the brackets, such as a port without its colon",
+    ),
+    Known {
+        kind: Kind::WeTake,
+        said: " -j HMARK ",
+        words: &["--hmark-tuple"],
+        reason: "iptables takes a mask before the tuple that names it, but not behind it",
+    },
     Known {
         kind: Kind::WeTake,
         said: " --cluster-local-nodemask 0x",
