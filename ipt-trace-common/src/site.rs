@@ -42,9 +42,9 @@ sites! {
     /// The sockopt ends. `a`: its result (negative errno, as i64).
     CallExit = 5,
 
-    /// A thread is about to begin an operation; only where somebody watches live and wants to look
-    /// the process up while it is there. Belongs to no operation. `a`: the id of the process's
-    /// cgroup in the unified hierarchy (its directory's inode).
+    /// A thread has become a program of iptables'; only where somebody watches live and wants to
+    /// look it up while it is there. Belongs to no operation. `a`: the id of the process's cgroup in
+    /// the unified hierarchy (its directory's inode).
     Arrival = 6,
 
     /// `do_ipt_set_ctl`, `do_ipt_get_ctl` or the ip6t twin: entry.

@@ -18,6 +18,7 @@
               record's words hold numbers of every width and sign"
 )]
 
+mod arrival;
 mod follow;
 mod ipi;
 mod lock;

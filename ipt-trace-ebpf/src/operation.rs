@@ -6,8 +6,8 @@ use aya_ebpf::{
         BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE, bpf_pidns_info,
     },
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
-        bpf_ktime_get_ns, generated::bpf_get_ns_current_pid_tgid,
+        bpf_get_current_pid_tgid, bpf_get_smp_processor_id, bpf_ktime_get_ns,
+        generated::bpf_get_ns_current_pid_tgid,
     },
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf},
@@ -72,10 +72,6 @@ static OWN_PIDNS_INO: Global<u64> = Global::new(0);
 /// Process id of the tracing program in that namespace; 0 if it has none.
 #[unsafe(no_mangle)]
 static OWN_PID: Global<u32> = Global::new(0);
-
-/// Whether threads are announced before their operations.
-#[unsafe(no_mangle)]
-static ANNOUNCE: Global<u8> = Global::new(0);
 
 /// Whether any operation is open on any CPU.
 #[inline(always)]
@@ -142,7 +138,7 @@ pub fn close() {
 
 /// The CPU that this runs on.
 #[inline(always)]
-fn cpu() -> u32 {
+pub fn cpu() -> u32 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_smp_processor_id() }
 }
@@ -207,32 +203,6 @@ pub fn now() -> u64 {
 /// programs of these two kinds from running inside each other, but not raw tracepoints.
 #[inline(always)]
 pub fn record(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64) {
-    write(operation, time_ns, site, a, b, false);
-}
-
-/// Says that this thread is about to begin an operation, and wakes the reader: what /proc knows of
-/// a process is gone soon. The wake-up's own interrupt comes before the operation, so that it is
-/// not counted as the operation's.
-#[inline(always)]
-pub fn announce() {
-    if ANNOUNCE.load() == 0 || is_own() {
-        return;
-    }
-    // SAFETY: the helper has no preconditions.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let nobody = Open {
-        number: 0,
-        call: 0,
-        value: 0,
-        flags: 0,
-        described: 0,
-        padding: 0,
-    };
-    write(&nobody, now(), Site::Arrival, cgroup, 0, true);
-}
-
-#[inline(always)]
-fn write(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64, wake: bool) {
     let Some(mut entry) = RECORDS.reserve::<Record>(0) else {
         count_lost();
         return;
@@ -252,7 +222,7 @@ fn write(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64, wake: bool)
     // SAFETY: the entry is as large as a record and aligned for it. Volatile, because the compiler
     // would otherwise write zeros by calling a function that loops over their bytes.
     unsafe { entry.as_mut_ptr().write_volatile(record) };
-    let wakeup = if wake || is_half_full() {
+    let wakeup = if is_half_full() {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP

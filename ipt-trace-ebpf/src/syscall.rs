@@ -77,10 +77,6 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
     {
         return 0;
     }
-    // Every replace begins with GET_INFO, so this one says who comes.
-    if direction == 0 && optname == REPLACE_OR_INFO {
-        operation::announce();
-    }
     let time_ns = operation::now();
     let call = u64::from(level) | u64::from(optname) << 16 | direction;
     // SAFETY: as above.

@@ -120,6 +120,7 @@ fn in_guests(kernels: &[Kernel], options: &Options) -> Result<ExitCode> {
         ..Guest::default()
     };
     let machine = Machine {
+        cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: GUEST_LIMIT + Duration::from_secs(options.fuzz.unwrap_or(0)),
     };

@@ -9,6 +9,7 @@ mod contender;
 mod error;
 mod memory;
 mod meter;
+mod packets;
 mod protocol;
 mod restore;
 mod rules;
@@ -20,6 +21,7 @@ mod workshop;
 
 pub use contender::find as find_contender;
 pub use error::BenchError;
+pub use packets::{Config as PacketsConfig, run as packets};
 pub use protocol::{Contender, Kind};
 pub use restore::{Config as RestoreConfig, Finished, run as restore};
 pub use rules::{Rules, Shape, of_file};

@@ -257,6 +257,36 @@ pub struct Trace {
     /// Only what the kernel refused
     #[arg(long, help_heading = FILTERS)]
     pub failed: bool,
+    /// Show the rules that came and went below each replace. The table is read for it, which holds
+    /// the mutex
+    #[arg(long)]
+    pub diff: bool,
+    /// How much of the time may be spent on these reads at most; what is left out is told together
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    pub diff_share: f64,
+    /// Write what each line was worked out from to files in this folder, which "ipt-trace report"
+    /// reads
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Begin another file when one is so large ("64M", "1G")
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size,
+          requires = "record")]
+    pub record_size: u64,
+    /// Begin another file when one is so old; SIGHUP begins another too
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration,
+          requires = "record")]
+    pub record_age: Duration,
+    /// Delete this trace's oldest files when there are more; 0 keeps all
+    #[arg(long, value_name = "FILES", default_value_t = 0, requires = "record")]
+    pub record_keep: usize,
+    /// Run a command in a shell for each line like this ("bh_off>1ms and table=nat"), with the line
+    /// as JSON on its standard input. May be given several times
+    #[arg(long, num_args = 2, value_names = ["EXPR", "COMMAND"], action = clap::ArgAction::Append)]
+    pub exec_on: Vec<String>,
+    /// How many of these commands may run at once
+    #[arg(long, value_name = "N", default_value_t = 4,
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub exec_max: u16,
     /// How lines are written to standard output
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub format: LineFormat,
@@ -281,6 +311,29 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write a number and a unit, like 500us or 10s");
     let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// A number of bytes, with a unit of 1024 and its powers if wanted.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write a number of bytes, or like 500K, 64M or 1G");
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], *shift));
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|size| *size > 0)
+        .ok_or_else(wrong)
+}
+
+/// A share of 100.
+fn percent(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text:?} is no share: write a number from 0 to 100");
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    number
+        .ok()
+        .filter(|share| (0.0..=100.0).contains(share))
+        .ok_or_else(wrong)
 }
 
 /// Values of `--family`.

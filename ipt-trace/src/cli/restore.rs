@@ -12,7 +12,7 @@ use crate::kernel::lock::Wait;
 use crate::kernel::module;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
 use crate::report::Run;
-use crate::restore::{Config, Outcome, Progress as _, Restore, TableOutcome};
+use crate::restore::{Config, Outcome, Progress as _, Restore, Stopped, TableOutcome};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
@@ -52,18 +52,43 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
         Request::None
     };
     let logged = command.verbose > 1;
-    let (outcome, recording) = traced(restore, request, logged, &mut progress)?;
+    let (result, recording) = traced(restore, request, logged, &mut progress)?;
     drop(progress);
+    // Of a restore that the kernel stopped it is told what it did until then.
+    let (outcome, done) = match result {
+        Ok(outcome) => (outcome, Ok(())),
+        Err(Stopped {
+            error,
+            outcome: Some(outcome),
+        }) => (*outcome, Err(Failure::from(error))),
+        Err(Stopped { error, .. }) => return Err(error.into()),
+    };
     if command.verbose > 0 {
-        outcome.tables.iter().for_each(tell);
+        let swapped = outcome.tables.iter();
+        swapped
+            .filter(|table| table.refused.is_none())
+            .for_each(tell);
     }
     if !measured {
         if command.test && !silent {
-            let done = format!("{}: good; nothing was changed\n", outcome.input);
-            return write(done.as_bytes()).map_err(|error| Failure::output(&error));
+            let good = format!("{}: good; nothing was changed\n", outcome.input);
+            return write(good.as_bytes()).map_err(|error| Failure::output(&error));
         }
-        return Ok(());
+        return done;
     }
+    let format = if silent { Format::None } else { command.format };
+    let given = give(outcome, recording, record, perfetto, format);
+    done.and(given)
+}
+
+/// Writes what was asked for about a restore.
+fn give(
+    outcome: Outcome,
+    recording: Option<Recording>,
+    record: Option<Target>,
+    perfetto: Option<Target>,
+    format: Format,
+) -> Result<(), Failure> {
     let run = Run::of_restore(outcome, recording);
     if let Some(record) = record {
         record.recording(&run)?;
@@ -72,11 +97,7 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     if let Some(perfetto) = perfetto {
         perfetto.perfetto(&run, &report)?;
     }
-    if silent {
-        return Ok(());
-    }
-    output::to_stream(&report, command.format, io::stdout())
-        .map_err(|error| Failure::output(&error))
+    output::to_stream(&report, format, io::stdout()).map_err(|error| Failure::output(&error))
 }
 
 /// Runs the restore with probes around it. They are attached before the lock is taken and
@@ -86,9 +107,9 @@ fn traced(
     request: Request,
     log: bool,
     progress: &mut Progress,
-) -> Result<(Outcome, Option<Recording>), Failure> {
+) -> Result<(Result<Outcome, Stopped>, Option<Recording>), Failure> {
     if request == Request::None {
-        return Ok((restore.run(progress)?, None));
+        return Ok((restore.run(progress), None));
     }
     // Functions of modules that are not loaded yet could not be probed.
     restore.touch()?;
@@ -103,7 +124,7 @@ fn traced(
     let outcome = restore.run(progress);
     progress.step("detaching probes");
     let recording = session.map(Session::finish);
-    Ok((outcome?, recording))
+    Ok((outcome, recording))
 }
 
 /// Starts what was asked for. Where that cannot be had, the best that can be: measuring never

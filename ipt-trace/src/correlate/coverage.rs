@@ -132,7 +132,7 @@ mod tests {
         let without: Vec<_> = programs
             .filter(|program| site_of_program(program).is_none())
             .collect();
-        assert_eq!(without, ["softirq_raise", "softirq_entry"]);
+        assert_eq!(without, ["process_exec", "softirq_raise", "softirq_entry"]);
     }
 
     #[test]

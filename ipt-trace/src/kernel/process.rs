@@ -81,6 +81,17 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds) + Duration::from_micros(micros)
 }
 
+/// Has this thread run before all that are not real-time, as soon as it wants to (SCHED_FIFO at
+/// its lowest priority). Needs `CAP_SYS_NICE`.
+pub fn run_first() -> io::Result<()> {
+    // SAFETY: a struct of integers, for which zeros are a value.
+    let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    parameters.sched_priority = 1;
+    // SAFETY: the pointer is valid for reads for the time of the call.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
+    Errno::result(done).map(drop).map_err(io::Error::from)
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

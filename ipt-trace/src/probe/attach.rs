@@ -72,7 +72,7 @@ pub struct Load {
     pub log_level: u8,
     /// Size of the ring, a power of two of whole pages; `None` for the probes' own choice.
     pub ring_bytes: Option<u32>,
-    /// Whether threads are announced before their operations.
+    /// Whether programs of iptables' are announced when they begin.
     pub announce: bool,
     /// Whether what descends from this process is followed.
     pub follow: bool,
@@ -121,7 +121,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         attacher.follow()?;
     }
     for row in ATTACH_POINTS {
-        attacher.attach(row)?;
+        if how.announce || !row.is_for_live() {
+            attacher.attach(row)?;
+        }
     }
     attached.symbols = attacher.symbols.and_then(Result::ok);
     Ok(attached)
@@ -141,7 +143,7 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         points: &mut points,
         links: &mut Vec::new(),
     };
-    for row in ATTACH_POINTS {
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
         attacher.attach(row)?;
     }
     Ok(points)
@@ -279,7 +281,6 @@ fn load(
         0
     };
     let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
-    let announce = u8::from(how.announce);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
         loader.map_max_entries("RECORDS", bytes);
@@ -295,7 +296,6 @@ fn load(
         .override_global("NETNS_INUM", &netns_inum, true)
         .override_global("MASK_WORDS", &mask_words, true)
         .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
-        .override_global("ANNOUNCE", &announce, true)
         .override_global(aya_log::LEVEL, &how.log_level, true)
         .map_max_entries("FOLLOWED", followed);
     with_locked_memory(|| loader.load(OBJECT))

@@ -1,18 +1,17 @@
 //! Records handed out as they come, and probes that follow the modules that come and go.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
 
-use ipt_trace_common::{Record, Site};
+use ipt_trace_common::{Record, bucket_top};
 
 use super::{
     attach::Attached,
-    recording::{Losses, Point, Tier},
+    recording::{Losses, Point, PointState, SoftirqKind, Tier},
     ring::{self, Reader},
-    symbols::Symbols,
 };
 use crate::kernel::clock::monotonic_ns;
 
@@ -26,10 +25,6 @@ const COUNT_EVERY: Duration = Duration::from_millis(200);
 /// For so long after the last record, empty batches say how time goes on.
 const ATTENTIVE: Duration = Duration::from_secs(3);
 
-/// The kernel's symbols are tens of megabytes, so they are let go when no new address has come for
-/// so long.
-const KEEP_SYMBOLS: Duration = Duration::from_secs(5);
-
 /// Where the records of a stream go.
 pub struct Live {
     /// Takes them. While it does not return, records wait in the ring, and those that do not fit
@@ -37,6 +32,8 @@ pub struct Live {
     pub sink: Box<dyn FnMut(Batch) + Send>,
     /// Size of the ring.
     pub ring_bytes: u32,
+    /// Whether the ring is read within milliseconds while there is something to read.
+    pub prompt: bool,
 }
 
 /// What was read out of the ring at a time.
@@ -44,8 +41,6 @@ pub struct Live {
 pub struct Batch {
     /// The records, in the ring's order.
     pub records: Vec<Record>,
-    /// Kernel symbols of addresses that were not in a batch before.
-    pub symbols: Vec<(u64, String)>,
     /// No record of an earlier time than this (`CLOCK_MONOTONIC`, in nanoseconds) is still to
     /// come. `u64::MAX` in the last batch.
     pub read_ns: u64,
@@ -53,6 +48,10 @@ pub struct Batch {
     pub losses: Losses,
     /// When that was counted (`CLOCK_MONOTONIC`, in nanoseconds).
     pub counted_ns: u64,
+    /// The longest delay of a softirq on any CPU from `counted_ns` of the batch before to this one's,
+    /// in nanoseconds, as the top of its histogram's bucket: at most an eighth above it. 0 if there
+    /// was none, `None` where they are not measured.
+    pub softirq_ns: Option<u64>,
     /// Every attach point, if any has changed.
     pub points: Option<Vec<Point>>,
 }
@@ -60,12 +59,10 @@ pub struct Batch {
 /// The sending side of a stream.
 pub struct Stream {
     live: Live,
-    /// What each address is called, or that it has no name.
-    names: BTreeMap<u64, Option<String>>,
-    symbols: Option<Symbols>,
-    symbols_used: Instant,
     missed_before: Option<u64>,
     losses: Losses,
+    softirqs: Softirqs,
+    softirq_ns: Option<u64>,
     counted_ns: u64,
     last_record: Instant,
     loaded: [bool; MODULES.len()],
@@ -76,14 +73,13 @@ impl Stream {
         let now = Instant::now();
         Self {
             live,
-            names: BTreeMap::new(),
-            symbols: None,
-            symbols_used: now,
             missed_before,
             losses: Losses {
                 lost_records: 0,
                 missed_hits: missed_before.map(|_| 0),
             },
+            softirqs: Softirqs::default(),
+            softirq_ns: None,
             counted_ns: monotonic_ns(),
             last_record: now,
             loaded: MODULES.map(is_loaded),
@@ -96,9 +92,6 @@ impl Stream {
         let now = Instant::now();
         if !reader.records.is_empty() {
             self.last_record = now;
-        }
-        if self.symbols.is_some() && self.symbols_used.elapsed() > KEEP_SYMBOLS {
-            self.symbols = None;
         }
         if points.is_none() && now.duration_since(self.last_record) > ATTENTIVE {
             return;
@@ -115,17 +108,16 @@ impl Stream {
     }
 
     fn send(&mut self, reader: &mut Reader, attached: &mut Attached, points: Option<Vec<Point>>) {
-        let records = std::mem::take(&mut reader.records);
         let since = Duration::from_nanos(monotonic_ns().saturating_sub(self.counted_ns));
         if since >= COUNT_EVERY && self.counted_ns != u64::MAX {
             self.count(attached, reader.undecoded);
         }
         let batch = Batch {
-            symbols: self.name(&records, attached),
-            records,
+            records: std::mem::take(&mut reader.records),
             read_ns: reader.read_ns,
             losses: self.losses,
             counted_ns: self.counted_ns,
+            softirq_ns: self.softirq_ns,
             points,
         };
         (self.live.sink)(batch);
@@ -140,37 +132,7 @@ impl Stream {
                 .zip(attached.missed())
                 .map(|(before, now)| now.saturating_sub(before)),
         };
-    }
-
-    /// Names the addresses of code that no batch had before. (Locks are left out: their number has
-    /// no bound.) The symbols are too large to keep.
-    fn name(&mut self, records: &[Record], attached: &mut Attached) -> Vec<(u64, String)> {
-        let addresses = records.iter().filter(|record| {
-            record.a != 0
-                && ring::holds_address(record.site)
-                && record.site != Site::ContentionBegin as u16
-        });
-        let new: BTreeSet<u64> = addresses
-            .map(|record| record.a)
-            .filter(|address| !self.names.contains_key(address))
-            .collect();
-        if new.is_empty() {
-            return Vec::new();
-        }
-        self.symbols_used = Instant::now();
-        if self.symbols.is_none() {
-            self.symbols = attached.symbols.take().or_else(|| Symbols::read().ok());
-        }
-        let Some(symbols) = &self.symbols else {
-            return Vec::new();
-        };
-        let mut named = Vec::new();
-        for address in new {
-            let name = symbols.name_of(address);
-            named.extend(name.clone().map(|name| (address, name)));
-            self.names.insert(address, name);
-        }
-        named
+        self.softirq_ns = self.softirqs.longest(attached);
     }
 
     /// Attaches to modules that were loaded and lets go of those that are gone; gives all points
@@ -194,10 +156,33 @@ impl Stream {
         self.loaded = loaded;
         if come {
             attached.attach_missing();
-            self.symbols = None;
-            self.names.retain(|_, name| name.is_some());
         }
         Some(attached.points.clone())
+    }
+}
+
+/// The histograms of softirq delays as they were last.
+#[derive(Default)]
+struct Softirqs(BTreeMap<(u32, u32), Vec<u64>>);
+
+impl Softirqs {
+    /// The longest delay since the last time, as the top of its bucket.
+    fn longest(&mut self, attached: &Attached) -> Option<u64> {
+        let mut points = attached.points.iter();
+        points.find(|point| {
+            point.name.contains("softirq_entry") && point.state == PointState::Attached
+        })?;
+        let mut longest = 0;
+        let during = ring::softirqs(attached).into_iter();
+        for cell in during.filter(|cell| cell.kind == SoftirqKind::During) {
+            let before = self.0.entry((cell.cpu, cell.vector)).or_default();
+            let grown = (0..cell.buckets.len())
+                .rev()
+                .find(|place| cell.buckets[*place] > before.get(*place).copied().unwrap_or(0));
+            longest = longest.max(grown.map_or(0, |place| bucket_top(place).min(cell.max_ns)));
+            *before = cell.buckets;
+        }
+        Some(longest)
     }
 }
 

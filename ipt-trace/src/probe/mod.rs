@@ -8,7 +8,9 @@ mod identity;
 mod live;
 mod lock_file;
 mod misses;
+mod names;
 mod own;
+mod parse;
 mod recording;
 mod ring;
 mod sample;
@@ -24,6 +26,8 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
+pub use names::Names;
+pub use parse::Document;
 pub use recording::{
     Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind,
     Tier,
@@ -31,5 +35,5 @@ pub use recording::{
 pub use session::{Options, ProbeError, Session};
 pub use survey::Survey;
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
-pub use text::{Document, TextError};
+pub use text::TextError;
 pub use tier::Unavailable;

@@ -14,7 +14,6 @@ use log::Log;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::oneshot,
-    time::MissedTickBehavior,
 };
 
 use super::{
@@ -23,6 +22,7 @@ use super::{
     identity::Namespaces,
     live::{Live, Stream},
     lock_file::{self, LockFile},
+    own,
     recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
     sample,
     session::Options,
@@ -35,6 +35,12 @@ use crate::kernel::clock::monotonic_ns;
 
 /// How often the ring is looked into: the probes wake nobody before it is half full.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The same where promptness is asked for and something was read not long ago.
+const PROMPT_INTERVAL: Duration = Duration::from_millis(2);
+
+/// For so long after the last record, that is.
+const PROMPT_FOR: Duration = Duration::from_millis(200);
 
 /// What the thread says when everything is attached.
 pub struct Started {
@@ -109,6 +115,10 @@ pub fn run(
         points,
         attach_time: begin.elapsed(),
     }));
+    if task.live.is_some() {
+        own::hurry();
+    }
+    reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
     let missed_before = attached.missed_by_program();
     let mut live = task
         .live
@@ -233,7 +243,7 @@ pub fn absent_points(reason: &str) -> Vec<Point> {
         state: PointState::Absent(reason.to_owned()),
     };
     let mut points = Vec::new();
-    for row in ATTACH_POINTS {
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
         match row.place {
             Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
                 let module = function
@@ -268,6 +278,7 @@ const AT_ONCE: usize = 8192;
 /// Takes records out of the ring, and the probes' diagnostics out of theirs.
 pub struct Reader {
     ring: RingBuf<MapData>,
+    arrivals: RingBuf<MapData>,
     logger: Option<EbpfLogger<&'static dyn Log>>,
     /// What was read and nobody has taken.
     pub records: Vec<Record>,
@@ -275,18 +286,18 @@ pub struct Reader {
     pub undecoded: u64,
     namespaces: Namespaces,
     lock_file: LockFile,
+    /// Whether it is read within milliseconds while there is something to read.
+    prompt: bool,
+    /// When something was read last.
+    last: Option<Instant>,
     /// When the ring was last found to hold nothing but what has been read by now.
     pub read_ns: u64,
 }
 
 impl Reader {
     fn new(attached: &mut Attached, log: bool) -> Result<Self, String> {
-        let ring = attached
-            .ebpf
-            .take_map("RECORDS")
-            .ok_or("the probes have no ring")?;
-        let ring =
-            RingBuf::try_from(ring).map_err(|error| format!("the ring cannot be read: {error}"))?;
+        let ring = take_ring(attached, "RECORDS")?;
+        let arrivals = take_ring(attached, "ARRIVALS")?;
         let logger = if log {
             let logger = EbpfLogger::init(&mut attached.ebpf);
             logger
@@ -305,13 +316,26 @@ impl Reader {
         };
         Ok(Self {
             ring,
+            arrivals,
             logger,
             records: held,
             undecoded: 0,
             namespaces,
             lock_file,
+            prompt: false,
+            last: None,
             read_ns: 0,
         })
+    }
+
+    /// How long to wait for anything to read.
+    fn interval(&self) -> Duration {
+        let recent = self.last.is_some_and(|last| last.elapsed() < PROMPT_FOR);
+        if self.prompt && recent {
+            PROMPT_INTERVAL
+        } else {
+            INTERVAL
+        }
     }
 
     /// Reads what is there; at most so much that it says that there may be more.
@@ -319,23 +343,28 @@ impl Reader {
         self.lock_file.look();
         let began_ns = monotonic_ns();
         let mut more = false;
-        for _ in 0..AT_ONCE {
-            let item = self.ring.next();
-            more = item.is_some();
-            let Some(item) = item else { break };
-            match Record::decode(&item) {
-                Ok(record) => {
-                    self.records.push(record);
-                    self.records.extend(self.namespaces.of_caller(&record));
-                }
-                Err(error) => {
-                    log::warn!("the ring held {error}");
-                    self.undecoded += 1;
+        for ring in [&mut self.arrivals, &mut self.ring] {
+            for _ in 0..AT_ONCE {
+                let item = ring.next();
+                more = item.is_some();
+                let Some(item) = item else { break };
+                match Record::decode(&item) {
+                    Ok(record) => {
+                        self.records.push(record);
+                        self.records.extend(self.namespaces.of_caller(&record));
+                    }
+                    Err(error) => {
+                        log::warn!("the ring held {error}");
+                        self.undecoded += 1;
+                    }
                 }
             }
         }
         if let Some(logger) = &mut self.logger {
             logger.flush();
+        }
+        if !self.records.is_empty() {
+            self.last = Some(Instant::now());
         }
         if !more {
             self.read_ns = began_ns;
@@ -372,13 +401,13 @@ impl Reader {
         each: &mut impl FnMut(&mut Self),
     ) -> std::io::Result<()> {
         let ring = readable(&self.ring)?;
+        let arrivals = readable(&self.arrivals)?;
         let logger = self.logger.as_ref().map(readable).transpose()?;
-        let mut interval = tokio::time::interval(INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = interval.tick() => {}
+                () = tokio::time::sleep(self.interval()) => {}
                 guard = ring.readable() => guard?.clear_ready(),
+                guard = arrivals.readable() => guard?.clear_ready(),
                 guard = async {
                     match &logger {
                         Some(logger) => logger.readable().await.map(Some),
@@ -405,6 +434,14 @@ fn readable(fd: &impl AsFd) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(own, Interest::READABLE) }?)
 }
 
+fn take_ring(attached: &mut Attached, name: &str) -> Result<RingBuf<MapData>, String> {
+    let map = attached
+        .ebpf
+        .take_map(name)
+        .ok_or_else(|| format!("the probes have no map {name}"))?;
+    RingBuf::try_from(map).map_err(|error| format!("{name} cannot be read: {error}"))
+}
+
 /// [`SoftirqDelays`] as a map's value.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -423,7 +460,8 @@ fn per_cpu<'a, T: aya::Pod>(
         .ok()
 }
 
-fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
+/// The delays of softirqs so far.
+pub fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
     let Some(map) = per_cpu::<Delays>(attached, "SOFTIRQ_DELAYS") else {
         return Vec::new();
     };

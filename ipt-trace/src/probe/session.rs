@@ -71,15 +71,18 @@ impl Session {
 
     /// The same, but what is recorded is handed to `sink` as it comes, on a thread of its own, and
     /// the recording that [`finish`](Self::finish) gives has no records. The last batch comes while
-    /// the probes are detached. Without probes no batch comes at all.
+    /// the probes are detached. Without probes no batch comes at all. `prompt`: while there is
+    /// something to read, it is read within milliseconds.
     pub fn stream(
         request: Request,
         options: Options,
+        prompt: bool,
         sink: impl FnMut(Batch) + Send + 'static,
     ) -> Result<Self, ProbeError> {
         let live = Live {
             sink: Box::new(sink),
             ring_bytes: LIVE_RING_BYTES,
+            prompt,
         };
         Self::launch(request, options, Some(live))
     }

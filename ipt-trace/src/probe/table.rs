@@ -160,6 +160,11 @@ impl AttachPoint {
         }
     }
 
+    /// Whether it is of use only where records are read as they come.
+    pub fn is_for_live(&self) -> bool {
+        self.program == "process_exec"
+    }
+
     /// Whether nothing at all is measured without it.
     pub fn is_essential(&self) -> bool {
         matches!(
@@ -679,6 +684,13 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         &[],
         "who asked for the lock file, got it and let it go",
         "who held the lock file",
+    ),
+    raw(
+        "process_exec",
+        "sched_process_exec",
+        "3.4",
+        "the beginning of each program of iptables, so that it is looked up while it is there",
+        "parent, container and network namespace of short-lived processes",
     ),
     raw(
         "softirq_raise",

@@ -55,7 +55,7 @@ impl<'a> Frame<'a> {
         Replace {
             wall_ns: whole.ns(),
             wall_quality: Quality::Exact,
-            error: None,
+            error: table.refused.map(convert::errno),
             rules: Rules {
                 before: table.rules_before,
                 after: Some(table.rules_after),

@@ -36,7 +36,7 @@ pub use model::{
 };
 pub use names::{Family, Tier};
 pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
-pub use run::{Clock, Run, RunError, Subject};
+pub use run::{Clock, Run, RunError, Subject, notes_of_others};
 
 impl Report {
     /// The report of the program's own restore; without a recording, of what its clock says.
@@ -150,7 +150,7 @@ fn is_foreign(replace: &correlate::Replace) -> bool {
 }
 
 /// When the first replace of another program began, or 0.
-fn first_foreign_ns(correlated: &Correlated) -> u64 {
+pub(crate) fn first_foreign_ns(correlated: &Correlated) -> u64 {
     let replaces = correlated.replaces.iter();
     let foreign = replaces.filter(|replace| is_foreign(replace));
     foreign.map(correlate::Replace::start_ns).min().unwrap_or(0)

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Machine, Tier, Tool};
-use crate::probe::{self, ATTACH_POINTS, PointState, Survey, that_gives};
+use crate::probe::{self, PointState, Survey, that_gives};
 
 /// The version of the document's shape. Fields may be added without a new one.
 pub const PROBES_SCHEMA_VERSION: u32 = 1;
@@ -118,17 +118,12 @@ impl ProbeTable {
     }
 }
 
-/// Tracepoints that a kernel is too old for are not missing.
+/// Tracepoints that a kernel is too old for are not missing, and rows that others stand in for are
+/// not there.
 fn is_complete(rows: &[Row]) -> bool {
     let failed = |row: &Row| row.points.iter().any(|point| point.state == State::Failed);
-    let kprobes = ATTACH_POINTS
-        .iter()
-        .filter(|row| row.tier() == probe::Tier::Kprobe);
-    let measures = |program| {
-        rows.iter()
-            .any(|row| row.program == program && row.measures())
-    };
-    !rows.iter().any(failed) && kprobes.map(|row| row.program).all(measures)
+    let mut kprobes = rows.iter().filter(|row| row.tier == Tier::Kprobe);
+    !rows.iter().any(failed) && kprobes.all(Row::measures)
 }
 
 fn point(point: &probe::Point, dry_run: bool) -> Point {

@@ -145,11 +145,7 @@ impl Run {
 
     /// Writes it as a file.
     pub fn write(&self, out: impl Write) -> io::Result<()> {
-        let mut notes = vec![
-            (note::TOOL, env!("CARGO_PKG_VERSION").to_owned()),
-            (note::MACHINE, serde_json::to_string(&self.machine)?),
-            (note::CLOCK, serde_json::to_string(&self.clock)?),
-        ];
+        let mut notes = notes(&self.machine, self.clock)?;
         match &self.subject {
             Subject::Restore(outcome) => {
                 notes.push((note::RESTORE, serde_json::to_string(outcome)?));
@@ -188,6 +184,19 @@ impl Run {
     }
 }
 
+/// The notes of a file in which the replaces of others are recorded, on this machine.
+pub fn notes_of_others() -> io::Result<Vec<(&'static str, String)>> {
+    notes(&Machine::this(), Clock::now())
+}
+
+fn notes(machine: &Machine, clock: Clock) -> io::Result<Vec<(&'static str, String)>> {
+    Ok(vec![
+        (note::TOOL, env!("CARGO_PKG_VERSION").to_owned()),
+        (note::MACHINE, serde_json::to_string(machine)?),
+        (note::CLOCK, serde_json::to_string(&clock)?),
+    ])
+}
+
 fn parse<T: DeserializeOwned>(name: &'static str, value: &str) -> Result<T, RunError> {
     serde_json::from_str(value).map_err(|error| RunError::Note(name, error))
 }
@@ -196,17 +205,23 @@ fn parse<T: DeserializeOwned>(name: &'static str, value: &str) -> Result<T, RunE
 mod tests {
     use super::{Clock, Run, RunError, Subject};
     use crate::{
+        correlate::recordings,
         exec,
         kernel::clock::Span,
-        probe::file::Writer,
+        probe::{Recording, file::Writer},
         report::testing::{kprobe, machine, several},
     };
+
+    fn recording() -> Recording {
+        let (_, recording) = recordings::all().swap_remove(1);
+        recording
+    }
 
     fn run(subject: Subject) -> Run {
         Run {
             machine: machine(),
             subject,
-            recording: Some(several().tape.recording()),
+            recording: Some(recording()),
             clock: Clock {
                 monotonic_ns: 1,
                 realtime_ns: 2,
@@ -251,7 +266,7 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (*name, (*value).to_owned()))
                 .collect();
-            let recording = several().tape.recording();
+            let recording = recording();
             let file = Writer::new(Vec::new(), &notes)
                 .and_then(|writer| writer.finish(Some(&recording)))
                 .unwrap();

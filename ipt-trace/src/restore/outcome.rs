@@ -43,6 +43,8 @@ pub struct TableOutcome {
     pub read_because: Option<String>,
     /// Whether SET_ADD_COUNTERS was called; it is left out when every counter to add is zero.
     pub counters_added: bool,
+    /// The errno with which the kernel refused it in the end; then it has the table that it had.
+    pub refused: Option<i32>,
     /// The steps in their order, repeated steps repeated.
     pub steps: Vec<(Step, Span)>,
 }
@@ -63,6 +65,6 @@ pub struct Outcome {
     /// Who held it while it was waited for, and for how many nanoseconds, as far as that was looked
     /// at.
     pub lock_holders: Vec<(Holder, u64)>,
-    /// The tables in the order of their COMMIT lines.
+    /// The tables in the order of their COMMIT lines, up to one that was refused.
     pub tables: Vec<TableOutcome>,
 }

@@ -25,10 +25,12 @@ mod rule;
 pub mod snapshot;
 mod sparse;
 mod table;
+#[cfg(test)]
+mod together;
 mod words;
 
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
-pub use error::RuleError;
+pub use error::{RuleError, show};
 pub use graph::check;
 pub use parse::{Options, ReadError, parse, parse_stream, table_names};
-pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most};
+pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most, verdict_name};

@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
-use ipt_trace_common::{Record, Site, flags};
+use ipt_trace_common::{Record, flags};
 use jiff::Timestamp;
 
 use super::{
-    event::{Event, Kind, timestamp},
-    identity::Identities,
+    event::{Event, Kind, Netns, timestamp},
+    identity::Shared,
+    lock_file::LockFile,
 };
 use crate::{
     correlate::{
         Call, Collected, Collector, Context, Coverage, Grouped, Grouper, Measured, Operation,
         Replace,
     },
-    kernel::clock::monotonic_ns,
-    probe::{Batch, Losses, Point},
+    kernel::{Family, clock::monotonic_ns},
+    probe::{Batch, Losses, Names, Point},
     report,
 };
 
@@ -30,6 +31,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Processes that were not heard of for so long are looked up again.
 const REMEMBER: Duration = Duration::from_secs(30);
+
+/// So many stretches of softirq delays are remembered: two minutes.
+const SOFTIRQ_STRETCHES: usize = 600;
 
 /// So many stretches in which something was lost are remembered.
 const LOSSY_STRETCHES: usize = 64;
@@ -41,8 +45,8 @@ pub struct Options {
     pub reads: bool,
     /// Records with the events.
     pub records: bool,
-    /// Namespaces' files with the events.
-    pub namespaces: bool,
+    /// Each swap right when it is seen; see [`Engine::swaps`].
+    pub swaps: bool,
 }
 
 /// An event and what does not belong into it.
@@ -50,8 +54,28 @@ pub struct Options {
 pub struct Finished {
     /// The event.
     pub event: Event,
-    /// The file of its network namespace, where it is wanted and could be opened.
+    /// The tables that were swapped in it.
+    pub swaps: Vec<SwapId>,
+}
+
+/// Which swap: its thread and the time at which its call ended.
+pub type SwapId = (u32, u64);
+
+/// A table that was swapped, told before its event, which may have more calls to come.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    /// Which.
+    pub id: SwapId,
+    /// The network namespace; `None` if the process was gone before it could be seen.
+    pub netns: Option<Netns>,
+    /// Its file, where it could be opened.
     pub namespace: Option<Arc<File>>,
+    /// The table's family.
+    pub family: Family,
+    /// The table.
+    pub table: String,
+    /// How many entries it had before.
+    pub entries_before: Option<u64>,
 }
 
 /// Puts events together.
@@ -63,14 +87,18 @@ pub struct Engine {
     uncounted: VecDeque<Collected>,
     grouper: Grouper,
     coverage: Coverage,
-    symbols: BTreeMap<u64, String>,
-    identities: Identities,
+    names: Names,
+    identities: Shared,
     losses: Losses,
     counted_ns: u64,
+    /// The longest softirq delay by stretches of time: after the first time and up to the second.
+    softirqs: VecDeque<(u64, u64, u64)>,
+    lock_file: LockFile,
     /// When something was lost: after the first time and up to the second.
     lossy: VecDeque<(u64, u64)>,
     /// The records of the operations in the grouper, by thread and beginning.
     records: BTreeMap<(u32, u64), Vec<Record>>,
+    swaps: Vec<Swap>,
     base_ns: u64,
     number: u64,
     /// Calls that were seen whole, but for the program's own.
@@ -80,8 +108,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Begins at this moment, with these points attached.
-    pub fn new(options: Options, points: &[Point]) -> Self {
+    /// Names that are known beforehand.
+    #[cfg(test)]
+    pub(super) fn with_names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Begins at this moment, with these points attached. Somebody else keeps telling `identities`
+    /// who comes.
+    pub fn new(options: Options, points: &[Point], identities: Shared) -> Self {
         let now = monotonic_ns();
         Self {
             options,
@@ -89,15 +125,18 @@ impl Engine {
             uncounted: VecDeque::new(),
             grouper: Grouper::default(),
             coverage: Coverage::of_points(points),
-            symbols: BTreeMap::new(),
-            identities: Identities::new(options.namespaces),
+            names: Names::default(),
+            identities,
             losses: Losses {
                 lost_records: 0,
                 missed_hits: Some(0),
             },
             counted_ns: now,
+            softirqs: VecDeque::new(),
+            lock_file: LockFile::default(),
             lossy: VecDeque::new(),
             records: BTreeMap::new(),
+            swaps: Vec::new(),
             base_ns: now,
             number: 0,
             calls: 0,
@@ -122,28 +161,29 @@ impl Engine {
 
     /// Kernel symbols by address, as far as records needed them.
     pub const fn symbols(&self) -> &BTreeMap<u64, String> {
-        &self.symbols
+        self.names.known()
     }
 
     /// Takes what the probes saw, and gives what is over by it.
     pub fn take(&mut self, batch: Batch) -> Vec<Finished> {
-        // First of all, while the processes are there.
-        for record in &batch.records {
-            if record.site == Site::Arrival as u16 {
-                let thread = (record.pid, record.tid);
-                self.identities.announce(thread, record.a, record.time_ns);
-            }
-        }
         if let Some(points) = &batch.points {
             self.coverage = Coverage::of_points(points);
+            self.names.forget();
         }
-        self.symbols.extend(batch.symbols);
+        self.names.learn(&batch.records);
         let mut done = Vec::new();
         for record in batch.records {
+            self.lock_file.take(&record);
             self.collector.push(record, &mut done);
         }
+        if self.options.swaps {
+            for collected in &done {
+                let swap = self.swap(collected);
+                self.swaps.extend(swap);
+            }
+        }
         self.uncounted.extend(done);
-        self.count(batch.losses, batch.counted_ns);
+        self.count(batch.losses, batch.counted_ns, batch.softirq_ns);
 
         let mut finished = Vec::new();
         while let Some(first) = self.uncounted.front()
@@ -163,8 +203,8 @@ impl Engine {
                 finished.extend(self.finish_one(grouped));
             }
         }
-        self.identities
-            .forget_before(heard_ns.min(monotonic_ns()).saturating_sub(nanos(REMEMBER)));
+        let forgotten_ns = heard_ns.min(monotonic_ns()).saturating_sub(nanos(REMEMBER));
+        self.identities.lock().forget_before(forgotten_ns);
         finished
     }
 
@@ -181,8 +221,52 @@ impl Engine {
         finished
     }
 
+    /// The swaps that were seen since the last time, if they are wanted.
+    pub fn swaps(&mut self) -> Vec<Swap> {
+        std::mem::take(&mut self.swaps)
+    }
+
+    /// The swap that an operation was, if it was done and is somebody else's.
+    fn swap(&self, collected: &Collected) -> Option<Swap> {
+        let context = Context {
+            symbols: self.names.known(),
+            coverage: &self.coverage,
+            lossy: false,
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
+        };
+        let operation = Operation::from_records(&collected.records, &context)?;
+        if operation.call != Some(Call::SetReplace) || operation.result != Some(0) || operation.own
+        {
+            return None;
+        }
+        let identity = self.identities.lock().of(
+            (operation.pid, operation.tid),
+            operation.netns,
+            operation.cgroup,
+            operation.end_ns,
+        );
+        Some(Swap {
+            id: (operation.tid, operation.end_ns),
+            netns: identity.netns,
+            namespace: identity.namespace,
+            family: operation.family?,
+            table: operation.table?,
+            entries_before: operation.sizes.counters,
+        })
+    }
+
     /// Notes what was lost up to a time.
-    fn count(&mut self, losses: Losses, counted_ns: u64) {
+    fn count(&mut self, losses: Losses, counted_ns: u64, softirq_ns: Option<u64>) {
+        if counted_ns == self.counted_ns {
+            return;
+        }
+        if let Some(ns) = softirq_ns {
+            self.softirqs.push_back((self.counted_ns, counted_ns, ns));
+            if self.softirqs.len() > SOFTIRQ_STRETCHES {
+                self.softirqs.pop_front();
+            }
+        }
         let more = losses.lost_records > self.losses.lost_records
             || losses.missed_hits.unwrap_or(0) > self.losses.missed_hits.unwrap_or(0);
         if more {
@@ -193,6 +277,21 @@ impl Engine {
         }
         self.losses = losses;
         self.counted_ns = counted_ns;
+    }
+
+    /// The longest softirq delay in a stretch of time, if it was measured throughout.
+    fn softirq_delay(&self, start_ns: u64, end_ns: u64) -> Option<Measured> {
+        let (first, ..) = self.softirqs.front()?;
+        let within = self
+            .softirqs
+            .iter()
+            .filter(|(from, to, _)| *from < end_ns && start_ns < *to);
+        let longest = within.map(|(_, _, ns)| *ns).max()?;
+        (*first <= start_ns).then_some(if longest == 0 {
+            Measured::exact(0)
+        } else {
+            Measured::at_most(longest)
+        })
     }
 
     /// Makes an operation of its records and puts it to those of its process.
@@ -206,7 +305,7 @@ impl Engine {
         let (start, end) = (start_of(collected).unwrap_or(0), end_of(collected));
         let lost = |(from, to): &(u64, u64)| *from < end && start < *to;
         let context = Context {
-            symbols: &self.symbols,
+            symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
             missed: &std::collections::BTreeSet::new(),
@@ -268,7 +367,19 @@ impl Engine {
             .iter()
             .map(|operation| operation.end_ns)
             .max()?;
-        let identity = self.identities.of(first.pid, first.tid);
+        let inode = replace
+            .operations
+            .iter()
+            .find_map(|operation| operation.netns);
+        let cgroup = replace
+            .operations
+            .iter()
+            .find_map(|operation| operation.cgroup);
+        let identity = {
+            let thread = (first.pid, first.tid);
+            let mut identities = self.identities.lock();
+            identities.of(thread, inode, cgroup, end_ns)
+        };
         let windows = || {
             let all = replace
                 .operations
@@ -276,6 +387,12 @@ impl Engine {
                 .flat_map(|operation| &operation.windows);
             all.map(|window| window.duration)
         };
+        let start_ns = replace.start_ns();
+        let lock = self.lock_file.of(first.pid, start_ns);
+        let mut records = records;
+        if self.options.records {
+            records.extend(self.lock_file.records(first.pid));
+        }
         self.number += 1;
         let event = Event {
             number: self.number,
@@ -284,17 +401,32 @@ impl Engine {
             end_monotonic_ns: end_ns,
             process: (*identity.process).clone(),
             netns: identity.netns,
-            lock_file_wait: None,
+            lock_file_wait: lock,
             bh_off: Measured::sum(windows()),
             longest_bh_off: windows().max_by_key(|window| window.ns),
-            softirq_delay: None,
+            softirq_delay: self.softirq_delay(start_ns, end_ns),
+            symbols: self.symbols_of(&records),
             detail,
             records,
         };
+        let swaps = replace.operations.iter().filter(|operation| {
+            operation.call == Some(Call::SetReplace) && operation.result == Some(0)
+        });
         Some(Finished {
             event,
-            namespace: identity.namespace,
+            swaps: swaps
+                .map(|operation| (operation.tid, operation.end_ns))
+                .collect(),
         })
+    }
+
+    fn symbols_of(&self, records: &[Record]) -> BTreeMap<u64, String> {
+        let known = self.names.known();
+        let named = records.iter().filter_map(|record| {
+            let name = known.get(&record.a)?;
+            Some((record.a, name.clone()))
+        });
+        named.collect()
     }
 
     fn take_records(&mut self, replace: &Replace) -> Vec<Record> {

@@ -1,6 +1,9 @@
 //! Which events are told.
 
-use super::event::Event;
+use super::{
+    engine::Swap,
+    event::{Event, Netns},
+};
 use crate::report::Family;
 
 /// What an event must be like. Of each list, one entry must fit; an empty list lets all pass.
@@ -26,6 +29,19 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether the event of a swap may pass, by what is known of it so far.
+    pub fn may_pass(&self, swap: &Swap) -> bool {
+        one_of(&self.tables, |table| swap.table == *table)
+            && one_of(&self.namespaces, |wanted| {
+                swap.netns
+                    .as_ref()
+                    .is_some_and(|netns| is_netns(netns, wanted))
+            })
+            && self
+                .family
+                .is_none_or(|family| Family::from(swap.family) == family)
+    }
+
     /// Whether an event passes.
     pub fn passes(&self, event: &Event) -> bool {
         let detail = &event.detail;
@@ -34,15 +50,20 @@ impl Filter {
             && one_of(&self.comms, |comm| detail.comm.as_ref() == Some(comm))
             && one_of(&self.tables, |table| detail.table == *table)
             && one_of(&self.namespaces, |wanted| {
-                event.netns.as_ref().is_some_and(|netns| {
-                    netns.name.as_ref() == Some(wanted) || netns.inode.to_string() == *wanted
-                })
+                event
+                    .netns
+                    .as_ref()
+                    .is_some_and(|netns| is_netns(netns, wanted))
             })
             && self.family.is_none_or(|family| detail.family == family)
             && self.min_bh_off_ns.is_none_or(|least| off_ns >= least)
             && self.min_wall_ns.is_none_or(|least| detail.wall_ns >= least)
             && (!self.failed || event.failed())
     }
+}
+
+fn is_netns(netns: &Netns, wanted: &String) -> bool {
+    netns.name.as_ref() == Some(wanted) || netns.inode.to_string() == *wanted
 }
 
 fn one_of<T>(list: &[T], fits: impl Fn(&T) -> bool) -> bool {

@@ -6,17 +6,22 @@
 pub mod diff;
 pub mod engine;
 pub mod event;
+pub mod exec_on;
+pub mod expression;
 pub mod filter;
 pub mod hub;
 mod identity;
+mod lock_file;
+pub mod recorder;
 pub mod run;
 pub mod schema;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use engine::{Finished, Swap, SwapId};
 pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Parent, Process};
 pub use filter::Filter;
 pub use hub::Hub;
-pub use run::{Config, TraceError, Tracer};
+pub use run::{Config, Seen, TraceError, Tracer};
 pub use summary::Summary;

@@ -3,16 +3,18 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use super::{
-    engine::{self, Engine, Finished},
+    engine::{self, Engine, Finished, Swap},
     event::{Level, Message, Notice},
     filter::Filter,
     hub::Hub,
+    identity::Shared,
     summary::{Dropped, Summary, Tally},
 };
 use crate::{
@@ -28,6 +30,9 @@ const INPUTS: usize = 16;
 
 /// How often losses are told of, at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// How long companions are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why there is no trace.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +54,8 @@ pub struct Config {
     pub options: probe::Options,
     /// What events are to have in them.
     pub engine: engine::Options,
+    /// Whether watchers get the file of each event's network namespace.
+    pub namespaces: bool,
     /// Which events are told.
     pub filter: Filter,
     /// For how long; without it until somebody stops it.
@@ -98,8 +105,19 @@ impl Drop for EndGuard {
     }
 }
 
-/// Takes finished events with what belongs to them; see [`Tracer::watch`].
-pub type Watcher = Box<dyn FnMut(&Finished) + Send>;
+/// What a watcher sees; see [`Tracer::watch`].
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// A table was swapped, right now.
+    Swap(&'a Swap),
+    /// An event is over and about to be told.
+    Told(&'a Finished),
+    /// An event is over and not told, because of the filter.
+    Filtered(&'a Finished),
+}
+
+/// See [`Tracer::watch`].
+pub type Watcher = Box<dyn FnMut(Seen<'_>) + Send>;
 
 /// A trace whose probes are attached.
 pub struct Tracer {
@@ -115,23 +133,28 @@ pub struct Tracer {
     told: Losses,
     told_at: Option<Instant>,
     watchers: Vec<Watcher>,
+    companions: Vec<JoinHandle<()>>,
 }
 
 impl Tracer {
     /// Attaches the probes.
     pub fn start(config: Config) -> Result<Self, TraceError> {
         let (sender, inputs) = sync_channel(INPUTS);
+        let identities = Shared::new(config.namespaces);
+        let announced = identities.clone();
         let guard = EndGuard(sender.clone());
-        let sink = move |batch| {
+        let sink = move |batch: Batch| {
+            // Before anything else, while the processes are there.
+            announced.announce(&batch.records);
             let _ = guard.0.send(Input::Batch(Box::new(batch)));
         };
-        let session = Session::stream(config.request, config.options, sink)?;
+        let session = Session::stream(config.request, config.options, config.engine.swaps, sink)?;
         if session.tier() == Tier::None {
             return Err(TraceError::Nothing(session.tier_reason().to_owned()));
         }
         let began = Instant::now();
         Ok(Self {
-            engine: Engine::new(config.engine, session.points()),
+            engine: Engine::new(config.engine, session.points(), identities),
             session,
             inputs,
             sender,
@@ -143,6 +166,7 @@ impl Tracer {
             told: Losses::default(),
             told_at: None,
             watchers: Vec::new(),
+            companions: Vec::new(),
         })
     }
 
@@ -161,10 +185,16 @@ impl Tracer {
         &mut self.hub
     }
 
-    /// Adds one that sees each event that passes the filter right before the consumers do, on the
-    /// trace's own thread: it must not wait for anything.
+    /// Adds one that sees everything before the consumers do, on the trace's own thread: it must not
+    /// wait for anything.
     pub fn watch(&mut self, watcher: Watcher) {
         self.watchers.push(watcher);
+    }
+
+    /// Adds a thread that ends when its watcher is gone and may publish until then: it is waited for
+    /// at the end.
+    pub fn accompany(&mut self, thread: JoinHandle<()>) {
+        self.companions.push(thread);
     }
 
     /// Traces until it is stopped. Says what it came to, and which consumers were so far behind that
@@ -196,10 +226,7 @@ impl Tracer {
             return self.inputs.recv().ok();
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.inputs.recv_timeout(left) {
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.inputs.recv_timeout(left).ok()
     }
 
     /// Detaches, and takes what was still in the ring.
@@ -219,9 +246,16 @@ impl Tracer {
         if let Some(points) = &batch.points {
             let text = attached(points);
             self.notice(Level::Info, text);
+            self.hub.publish(&Message::Points(Arc::new(points.clone())));
         }
         let losses = batch.losses;
         let finished = self.engine.take(batch);
+        for swap in self.engine.swaps() {
+            if !self.filter.may_pass(&swap) {
+                continue;
+            }
+            self.show(Seen::Swap(&swap));
+        }
         self.tell(finished);
         self.tell_losses(losses);
     }
@@ -230,13 +264,18 @@ impl Tracer {
         for finished in finished {
             if !self.filter.passes(&finished.event) {
                 self.tally.add_filtered();
+                self.show(Seen::Filtered(&finished));
                 continue;
             }
             self.tally.add(&finished.event);
-            for watcher in &mut self.watchers {
-                watcher(&finished);
-            }
+            self.show(Seen::Told(&finished));
             self.hub.publish(&Message::Event(Arc::new(finished.event)));
+        }
+    }
+
+    fn show(&mut self, seen: Seen<'_>) {
+        for watcher in &mut self.watchers {
+            watcher(seen);
         }
     }
 
@@ -265,8 +304,7 @@ impl Tracer {
         let finished = self.engine.finish();
         self.tell(finished);
         let lasted = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        // Watchers' threads end when nobody feeds them any more.
-        self.watchers.clear();
+        self.part_with_companions();
         let recording = self.session.finish();
         let summary = Arc::new(Summary {
             calls: self.engine.calls(),
@@ -276,6 +314,28 @@ impl Tracer {
         });
         let stuck = self.hub.end(&Message::End(summary.clone()));
         (summary, stuck)
+    }
+}
+
+impl Tracer {
+    /// Lets the companions finish, and publishes what they still have to say.
+    fn part_with_companions(&mut self) {
+        self.watchers.clear();
+        let deadline = Instant::now() + PATIENCE;
+        while self.companions.iter().any(|thread| !thread.is_finished())
+            && Instant::now() < deadline
+        {
+            self.publish_for(Duration::from_millis(10));
+        }
+        self.publish_for(Duration::ZERO);
+    }
+
+    fn publish_for(&mut self, wait: Duration) {
+        while let Ok(input) = self.inputs.recv_timeout(wait) {
+            if let Input::Publish(message) = input {
+                self.hub.publish(&message);
+            }
+        }
     }
 }
 

@@ -3,31 +3,29 @@
 use super::{
     engine::{Engine, Options},
     event::{Event, Netns, Parent, Process},
+    identity::Shared,
 };
 use crate::{
     correlate::testing::Tape,
-    probe::{Batch, Losses, Recording},
+    probe::{Batch, Losses, Names, Recording},
 };
 
 /// All of a recording at once, as the last batch of a stream.
 pub fn batch(recording: &Recording) -> Batch {
     Batch {
         records: recording.records.clone(),
-        symbols: recording
-            .symbols
-            .iter()
-            .map(|(address, name)| (*address, name.clone()))
-            .collect(),
         read_ns: u64::MAX,
         losses: recording.losses,
         counted_ns: u64::MAX,
+        softirq_ns: None,
         points: None,
     }
 }
 
 /// The events of a recording.
 pub fn events(recording: &Recording, options: Options) -> Vec<Event> {
-    let mut engine = Engine::new(options, &recording.points);
+    let mut engine = Engine::new(options, &recording.points, Shared::default())
+        .with_names(Names::fixed(recording.symbols.clone()));
     let mut finished = engine.take(batch(recording));
     finished.extend(engine.finish());
     finished
@@ -65,9 +63,3 @@ pub fn event() -> Event {
     });
     event
 }
-
-/// No losses.
-pub const NO_LOSSES: Losses = Losses {
-    lost_records: 0,
-    missed_hits: Some(0),
-};

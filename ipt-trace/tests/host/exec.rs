@@ -144,8 +144,12 @@ fn without_replace() {
     );
     let (_, report) = exec(&[], "iptables-legacy -S >/dev/null");
     assert_eq!(report["verdict"]["text"], "The command replaced no table.");
-    assert_eq!(report["others"][0]["kind"], "read");
-    assert_eq!(report["others"][0]["by_command"], true);
+    let others = report["others"].as_array().expect("others");
+    // The rest of the machine may do what it likes meanwhile.
+    let ours = |other: &&Value| other["by_command"] == true;
+    let ours: Vec<_> = others.iter().filter(ours).collect();
+    assert_eq!(ours.len(), 1, "{ours:#?}");
+    assert_eq!(ours[0]["kind"], "read");
 }
 
 fn several() {
@@ -198,7 +202,7 @@ fn descendants() {
 fn others() {
     fs::write("/run/filter.rules", FILTER).expect("a file");
     // It is this test's child, not the command's.
-    let loops = "while [ ! -e /run/stop ]; do iptables-legacy-restore -w /run/filter.rules; done";
+    let loops = "while [ ! -e /run/stop ]; do iptables-legacy-restore -w 9 /run/filter.rules; done";
     let mut neighbour = Command::new("sh")
         .args(["-c", loops])
         .env("XTABLES_LOCKFILE", crate::support::namespace::LOCK)

@@ -1,14 +1,17 @@
 //! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
 
+mod bench;
 mod counters;
 mod exec;
 mod failures;
 mod killed;
 mod lines;
+mod options;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traffic;
 mod view;
 
@@ -22,6 +25,9 @@ use support::{Test, oracle, trial};
 const ORACLE: &str = "1.8.9";
 
 fn main() -> ExitCode {
+    if let Some(code) = trace::hammer_if_asked() {
+        return code;
+    }
     let args = Arguments::from_args();
     let missing = what_is_missing();
     let other_oracle = missing.clone().or_else(|| {
@@ -33,16 +39,19 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 9] = [
+    let groups: [(&[Test], &Option<String>); 12] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
         (exec::TESTS, &missing),
+        (options::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
+        (bench::TESTS, &missing),
+        (trace::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()

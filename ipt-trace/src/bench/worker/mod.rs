@@ -4,8 +4,11 @@
 //! It reads requests from its standard input and answers on its standard output. It keeps little
 //! in memory, since the kernel counts what it has towards the peak of the processes that it starts.
 
+mod network;
+mod path;
 mod place;
 mod run;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Write as _};
@@ -78,7 +81,18 @@ impl Worker {
                 self.places.clear();
                 Ok(Answer::Closed)
             }
-            _ => Err("not yet".to_owned()),
+            Request::Join { place, path } => self
+                .place(place)
+                .and_then(|p| p.join(path))
+                .map(|unsteered| Answer::Joined { unsteered }),
+            Request::Stream { place, stream } => self
+                .place(place)
+                .and_then(|p| stream::run(p, stream))
+                .map(|streamed| Answer::Streamed(Box::new(streamed))),
+            Request::Probe { place, pairs } => self
+                .place(place)
+                .and_then(|p| stream::probe(p, pairs))
+                .map(Answer::Probed),
         };
         done.unwrap_or_else(Answer::Failed)
     }

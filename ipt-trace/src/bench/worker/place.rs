@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use super::path::Joined;
 use super::{FOLDER, run};
-use crate::bench::protocol::{Job, Kind, Opened, Ran};
+use crate::bench::protocol::{self, Job, Kind, Opened, Ran};
 use crate::kernel::Tables;
 
 /// A network namespace with a contender's table in it.
@@ -20,6 +21,8 @@ pub struct Place {
     input: PathBuf,
     errors: PathBuf,
     lock: String,
+    /// The sender and the receiver, if there are any.
+    pub joined: Option<Joined>,
 }
 
 impl Place {
@@ -45,6 +48,7 @@ impl Place {
             lock,
             namespace,
             job,
+            joined: None,
         };
         let words = place.flushing_words();
         let first = place.run_words(&words)?;
@@ -73,6 +77,14 @@ impl Place {
             self.job.contender.words.clone()
         };
         self.run_words(&words)
+    }
+
+    /// Joins it with a sender and a receiver; says why packets are not steered, if they are not.
+    pub fn join(&mut self, path: protocol::Path) -> Result<Option<String>, String> {
+        self.enter()?;
+        let (joined, unsteered) = Joined::make(&self.namespace, path)?;
+        self.joined = Some(joined);
+        Ok(unsteered)
     }
 
     /// Moves this thread into the namespace.

@@ -6,10 +6,11 @@ mod watch;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use super::exit::Failure;
 use super::restore::request;
-use crate::bench::{self, BenchError, Contender, RestoreConfig, Rules, Shape};
+use crate::bench::{self, BenchError, Contender, PacketsConfig, RestoreConfig, Rules, Shape};
 use crate::kernel::Family;
 use crate::render::{Style, bench as render};
 use crate::report::bench::{Budget, Document, LeftOut};
@@ -22,7 +23,7 @@ const SIZES: &str = "100,1k,10k,100k";
 pub fn run(command: Bench) -> Result<(), Failure> {
     match command.command {
         Command::Restore(command) => restore(command),
-        Command::Packets(_) => Ok(()),
+        Command::Packets(command) => packets(command),
         Command::Compare(command) => compare(&command),
         Command::Show(command) => {
             let document = read(&command.file)?;
@@ -56,6 +57,37 @@ fn restore(command: args::Restore) -> Result<(), Failure> {
     };
     let mut watch = watch(common)?;
     let finished = bench::restore(config, &mut watch)?;
+    conclude(&finished.document, finished.end, &common.output, watch)
+}
+
+fn packets(command: args::Packets) -> Result<(), Failure> {
+    let common = &command.common;
+    let (rules, own) = rules(common)?;
+    let sizes = match (&command.rules, own) {
+        (Some(text), _) => bench::parse_sizes(text).map_err(Failure::input)?,
+        (None, own) => vec![own.unwrap_or(10_000)],
+    };
+    let [size] = sizes[..] else {
+        return Err(Failure::input(
+            "--rules: packets are measured with one size at a time",
+        ));
+    };
+    let (against, left_out) = against(common, false);
+    let config = PacketsConfig {
+        size,
+        rules,
+        against,
+        left_out,
+        pps: command.pps,
+        replaces: command.replaces,
+        interval: Duration::from_millis(command.interval),
+        rest: command.rest,
+        late: Duration::from_millis(command.late),
+        probes: request(common.probes),
+        timeout: common.timeout,
+    };
+    let mut watch = watch(common)?;
+    let finished = bench::packets(config, &mut watch)?;
     conclude(&finished.document, finished.end, &common.output, watch)
 }
 
@@ -158,7 +190,7 @@ fn publish(document: &Document, output: &Output) -> Result<(), Failure> {
         save(path, &json()?)?;
     }
     if let Some(path) = &output.html {
-        save(path, b"")?;
+        save(path, render::html::page(document).as_bytes())?;
     }
     let bytes = match output.format {
         Format::Text => render::text::document(document, &style()),

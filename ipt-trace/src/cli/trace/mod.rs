@@ -4,7 +4,8 @@ mod printer;
 
 use std::io::{IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::mpsc::sync_channel;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -15,13 +16,24 @@ use super::exit::Failure;
 use super::log;
 use crate::probe::{Options, PointState, Request, Session};
 use crate::report::Family;
-use crate::trace::{Config, Filter, TraceError, Tracer, engine, run::Handle};
+use crate::trace::diff::{self, Differ};
+use crate::trace::recorder::{Limits, Recorder};
+use crate::trace::{Config, Filter, TraceError, Tracer, engine, exec_on, run::Handle};
 use printer::Printer;
 
 /// How many lines may wait for whoever reads standard output: a few megabytes.
 const PRINTER_ROOM: usize = 2048;
 
-pub fn run(command: args::Trace) -> Result<(), Failure> {
+/// How many replaces may wait for their difference.
+const DIFF_ROOM: usize = 4096;
+
+/// How many lines may wait to be recorded.
+const RECORD_ROOM: usize = 1024;
+
+/// How many lines may wait for the commands of `--exec-on`.
+const EXEC_ROOM: usize = 1024;
+
+pub fn run(command: &args::Trace) -> Result<(), Failure> {
     if command.verbose {
         log::show();
     }
@@ -39,23 +51,31 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         },
         engine: engine::Options {
             reads: command.reads,
-            ..engine::Options::default()
+            swaps: command.diff,
+            records: command.record.is_some(),
         },
-        filter: filter(&command),
+        namespaces: command.diff,
+        filter: filter(command),
         duration: command.duration,
     };
+    let rules = exec_rules(&command.exec_on)?;
     let mut tracer = Tracer::start(config)?;
     if !command.quiet {
         anstream::eprintln!("ipt-trace: {}", introduction(tracer.session()));
     }
     let handle = tracer.handle();
     listen(signals, handle.clone());
-    let printer = Printer::new(command.format, command.wide, command.quiet);
+    if command.diff {
+        diff(&mut tracer, command.diff_share / 100.0)?;
+    }
+    let recording = record(&mut tracer, command)?;
+    let commands = exec_on(&mut tracer, rules, command.exec_max)?;
+    let output = Printer::new(command.format, command.wide, command.quiet);
     let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
     let printing = thread::Builder::new()
         .name("printer".to_owned())
         .spawn(move || {
-            let printed = printer.print(&messages);
+            let printed = output.print(&messages);
             if printed.is_err() {
                 handle.stop();
             }
@@ -63,6 +83,10 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         })
         .map_err(Failure::kernel)?;
     let (_, stuck) = tracer.run();
+    for thread in [recording, commands].into_iter().flatten() {
+        // One that panicked has said so.
+        drop(thread.join());
+    }
     if !stuck.is_empty() {
         // Its thread cannot be waited for: it hangs in a write.
         return Err(Failure::kernel(format_args!(
@@ -74,6 +98,74 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         Ok(printed) => printed.map_err(|error| Failure::output(&error)),
         Err(_) => Err(Failure::kernel("printing failed; its message is above")),
     }
+}
+
+/// Has tables read after replaces, on a thread of its own.
+fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
+    let differ = Differ::new(tracer.handle(), share);
+    let (sender, requests) = sync_channel(DIFF_ROOM);
+    let thread = thread::Builder::new()
+        .name("diff".to_owned())
+        .spawn(move || differ.run(&requests))
+        .map_err(Failure::kernel)?;
+    tracer.accompany(thread);
+    // Where so many wait already, one more is in the difference of a later one.
+    tracer.watch(Box::new(move |seen| {
+        drop(sender.try_send(diff::Request::of(seen)));
+    }));
+    Ok(())
+}
+
+/// Has records written to files, on a thread of its own, if that is wanted.
+fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<JoinHandle<()>>, Failure> {
+    let Some(folder) = &command.record else {
+        return Ok(None);
+    };
+    let limits = Limits {
+        size: command.record_size,
+        age: command.record_age,
+        keep: command.record_keep,
+    };
+    let handle = tracer.handle();
+    let recorder = Recorder::new(folder.clone(), limits, tracer.session(), handle)
+        .map_err(|error| Failure::input(format_args!("--record {}: {error}", folder.display())))?;
+    let messages = tracer.hub().subscribe("--record", RECORD_ROOM);
+    thread::Builder::new()
+        .name("recorder".to_owned())
+        .spawn(move || recorder.run(&messages))
+        .map(Some)
+        .map_err(Failure::kernel)
+}
+
+/// The pairs of `--exec-on`.
+fn exec_rules(words: &[String]) -> Result<Vec<exec_on::Rule>, Failure> {
+    let (pairs, _) = words.as_chunks::<2>();
+    let rules = pairs.iter().map(|[when, command]| {
+        let when = when
+            .parse()
+            .map_err(|error| Failure::input(format_args!("--exec-on {error}")))?;
+        let command = command.clone();
+        Ok(exec_on::Rule { when, command })
+    });
+    rules.collect()
+}
+
+/// Has commands run, on a thread of its own, if there are any.
+fn exec_on(
+    tracer: &mut Tracer,
+    rules: Vec<exec_on::Rule>,
+    at_once: u16,
+) -> Result<Option<JoinHandle<()>>, Failure> {
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    let handle = tracer.handle();
+    let messages = tracer.hub().subscribe("--exec-on", EXEC_ROOM);
+    thread::Builder::new()
+        .name("exec-on".to_owned())
+        .spawn(move || exec_on::run(&rules, at_once.into(), &messages, &handle))
+        .map(Some)
+        .map_err(Failure::kernel)
 }
 
 fn filter(command: &args::Trace) -> Filter {

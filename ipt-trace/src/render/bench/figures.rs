@@ -110,7 +110,20 @@ pub(super) fn growth(growth: &Growth) -> (String, String, String) {
 
 /// Where a budget breaks.
 pub(super) fn budget(answer: &BudgetAnswer) -> String {
+    let bound = answer.quality == Some(Quality::AtMost);
     match (answer.rules, answer.basis) {
+        (Some(rules), Basis::BeforeSmallest) if bound => {
+            format!(
+                "unknown: only a bound, which exceeds it at {} rules already",
+                words::count(rules)
+            )
+        }
+        (Some(rules), basis) if bound => {
+            format!(
+                "not before {} rules, {basis}: only a bound",
+                words::count(rules)
+            )
+        }
         (Some(rules), Basis::BeforeSmallest) => {
             format!("at {} rules or before", words::count(rules))
         }

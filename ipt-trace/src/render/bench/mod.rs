@@ -2,6 +2,7 @@
 
 pub mod csv;
 mod figures;
+pub mod html;
 mod table;
 pub mod text;
 

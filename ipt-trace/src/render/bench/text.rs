@@ -41,7 +41,7 @@ fn tail(page: &mut Page, document: &Document) {
         .cpus_online
         .map_or_else(String::new, |cpus| format!(", {cpus} CPUs"));
     page.prose(&format!(
-        "Linux {} on {}{cpus}; {} to {} after {}.",
+        "Linux {} on {}{cpus}; {} {}; it took {}.",
         clean(&machine.kernel_release),
         clean(&machine.architecture),
         document.tool.name,
@@ -143,6 +143,12 @@ mod tests {
     #[test]
     fn a_benchmark_reads_well() {
         insta::assert_snapshot!(plain(document(&testing::document(), &Style::plain())));
+    }
+
+    #[test]
+    fn packets_read_well() {
+        let document = document(&testing::packets_document(), &Style::plain());
+        insta::assert_snapshot!(plain(document));
     }
 
     #[test]

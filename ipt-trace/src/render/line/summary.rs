@@ -19,7 +19,7 @@ pub fn summary(summary: &Summary, style: &Style) -> Vec<u8> {
     page.blank();
     losses(&mut page, summary);
     page.legend();
-    page.finish().to_vec()
+    page.finish()
 }
 
 fn headline(summary: &Summary) -> String {
@@ -152,6 +152,6 @@ fn losses(page: &mut Page, summary: &Summary) {
         page.field("not told", &text);
     }
     if !summary.not_measured.is_empty() {
-        page.field("not measured", &summary.not_measured.join("; "));
+        page.field("unmeasured", &summary.not_measured.join("; "));
     }
 }

@@ -3,13 +3,12 @@
 //! interrupts that they got.
 
 mod builder;
+mod machine;
 mod schema;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-
-use ipt_trace_common::{Record, Site};
 
 use crate::{
     correlate::{Operation, Quality, WindowKind, correlate},
@@ -27,7 +26,7 @@ pub fn trace(run: &Run, report: &Report) -> Vec<u8> {
     }
     if let Some(recording) = &run.recording {
         page.calls(recording);
-        page.interrupts(recording);
+        page.machine(recording);
     }
     page.builder.finish(run.clock)
 }
@@ -180,52 +179,6 @@ impl Page {
                     builder.slice(track, stretch, &names.join("+"), &details, |_| {});
                 }
             });
-    }
-
-    /// Interrupts, on the CPU that got them, and the waits for their answers, on a track of their
-    /// own below the process that waited.
-    fn interrupts(&mut self, recording: &Recording) {
-        let symbol = |address| recording.symbols.get(&address).map_or("?", String::as_str);
-        let mut waits: BTreeMap<u64, (&Record, Track)> = BTreeMap::new();
-        let mut tracks: BTreeMap<u32, Track> = BTreeMap::new();
-        for record in &recording.records {
-            let from = Detail::Number("from CPU", record.cpu.into());
-            let tid = Detail::Number("by tid", record.tid.into());
-            match Site::from_number(record.site) {
-                Some(Site::IpiSendCpu) => {
-                    let track = self.cpu(u32::try_from(record.b).unwrap_or(u32::MAX));
-                    let name = format!("IPI: {}", symbol(record.a));
-                    self.builder
-                        .instant(track, record.time_ns, &name, &[from, tid]);
-                }
-                Some(Site::IpiSendMask) => {
-                    let track = self.cpu(record.cpu);
-                    let name = format!("IPI to several CPUs: {}", symbol(record.a));
-                    let cpus = Detail::Number("CPUs", record.b);
-                    self.builder
-                        .instant(track, record.time_ns, &name, &[cpus, tid]);
-                }
-                Some(Site::IpiSyncEnter) => {
-                    let process = self.process(record.pid, None);
-                    let track = *tracks
-                        .entry(record.tid)
-                        .or_insert_with(|| self.builder.named(Some(process), "IPI waits"));
-                    waits.insert(record.operation, (record, track));
-                }
-                Some(Site::IpiSyncExit) => {
-                    let Some((enter, track)) = waits.remove(&record.operation) else {
-                        continue;
-                    };
-                    let stretch = Stretch {
-                        start_ns: enter.time_ns,
-                        end_ns: record.time_ns.max(enter.time_ns),
-                    };
-                    let name = format!("waits for {}", symbol(enter.a));
-                    self.builder.slice(track, stretch, &name, &[from], |_| {});
-                }
-                _ => {}
-            }
-        }
     }
 }
 

@@ -93,7 +93,9 @@ fn tables(replaces: &[&Replace]) -> String {
         }
     };
     let names: Vec<_> = replaces.iter().map(name).collect();
+    let different: BTreeSet<_> = names.iter().collect();
     match names.as_slice() {
+        many if different.len() < many.len() => format!("{} replaces", many.len()),
         [one] => format!("{one} replaced"),
         [first, last] => format!("{first} and {last} replaced"),
         [first, second, last] => format!("{first}, {second} and {last} replaced"),

@@ -12,8 +12,10 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     os::unix::fs::MetadataExt as _,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
+
+use ipt_trace_common::{Record, Site};
 
 use self::{hierarchy::Hierarchy, netns::Names, process::Stat};
 use super::event::{Netns, Process};
@@ -38,51 +40,106 @@ pub struct Identity {
 struct Seen {
     pid: u32,
     stat: Option<Stat>,
-    identity: Identity,
+    process: Arc<Process>,
+    /// The inode of its network namespace.
+    netns: Option<u64>,
+    namespace: Option<Arc<File>>,
     time_ns: u64,
+}
+
+/// Those that are known, told by the thread that reads the ring and asked by the one that makes
+/// events.
+#[derive(Clone, Debug, Default)]
+pub struct Shared(Arc<Mutex<Identities>>);
+
+impl Shared {
+    /// See [`Identities::new`].
+    pub fn new(open_namespaces: bool) -> Self {
+        Self(Arc::new(Mutex::new(Identities::new(open_namespaces))))
+    }
+
+    /// Looks everybody up whom these records announce.
+    pub fn announce(&self, records: &[Record]) {
+        for record in records {
+            if record.site == Site::Arrival as u16 {
+                let thread = (record.pid, record.tid);
+                self.lock().announce(thread, record.a, record.time_ns);
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn lock(&self) -> MutexGuard<'_, Identities> {
+        // What a thread that panicked has left is as good as anything: it is looked up again.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Everybody who was announced lately.
 #[derive(Debug, Default)]
 pub struct Identities {
     seen: HashMap<u32, Seen>,
+    namespaces: Namespaces,
     names: Names,
     hierarchy: Hierarchy,
-    /// Open namespace files by inode, as long as somebody has them; `None` if nobody wants them,
-    /// since a namespace stays as long as its file is open.
-    namespaces: Option<HashMap<u64, Weak<File>>>,
+}
+
+/// Open files of namespaces by inode, as long as somebody has them; `None` if nobody wants them,
+/// since a namespace stays as long as its file is open.
+#[derive(Debug, Default)]
+struct Namespaces(Option<HashMap<u64, Weak<File>>>);
+
+impl Namespaces {
+    /// The file of a namespace that somebody else is in.
+    fn known(&self, inode: u64) -> Option<Arc<File>> {
+        self.0.as_ref()?.get(&inode)?.upgrade()
+    }
+
+    /// A thread's, unless it is gone.
+    fn look(&mut self, pid: u32, tid: u32) -> Option<(u64, Option<Arc<File>>)> {
+        let path = format!("/proc/{pid}/task/{tid}/ns/net");
+        let Some(open) = &mut self.0 else {
+            return Some((fs::metadata(path).ok()?.ino(), None));
+        };
+        let file = File::open(path).ok()?;
+        let inode = file.metadata().ok()?.ino();
+        let file = open.get(&inode).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let file = Arc::new(file);
+            open.retain(|_, file| file.strong_count() > 0);
+            open.insert(inode, Arc::downgrade(&file));
+            file
+        });
+        Some((inode, Some(file)))
+    }
 }
 
 impl Identities {
     /// Gets to know the cgroups that are there. `open_namespaces`: whether tables will be read.
     pub fn new(open_namespaces: bool) -> Self {
-        let mut identities = Self {
-            namespaces: open_namespaces.then(HashMap::new),
-            ..Self::default()
-        };
+        let mut identities = Self::default();
+        identities.namespaces.0 = open_namespaces.then(HashMap::new);
         identities.hierarchy.walk();
         identities
     }
 
-    /// Looks a thread up that is about to begin an operation. `cgroup` is the id of its cgroup in
-    /// the unified hierarchy.
+    /// Looks a thread up. `cgroup` is the id of its cgroup in the unified hierarchy, or 0. What was
+    /// known of a process that is gone stays known.
     pub fn announce(&mut self, (pid, tid): (u32, u32), cgroup: u64, time_ns: u64) {
+        let known = self.seen.get(&tid).filter(|seen| seen.pid == pid);
+        let namespace = self.namespaces.look(pid, tid);
         let stat = Stat::read(pid);
-        let known = self
-            .seen
-            .get(&tid)
-            .filter(|seen| seen.pid == pid && seen.stat == stat && stat.is_some());
+        if known.is_some() && (namespace.is_none() || stat.is_none()) {
+            if let Some(seen) = self.seen.get_mut(&tid) {
+                seen.time_ns = time_ns;
+            }
+            return;
+        }
         let process = match (known, &stat) {
-            (Some(seen), _) => seen.identity.process.clone(),
-            (None, Some(stat)) => Arc::new(process::look(pid, stat)),
-            (None, None) => Arc::new(self.gone(cgroup)),
+            (Some(seen), Some(_)) if seen.stat == stat => seen.process.clone(),
+            (_, Some(stat)) => Arc::new(process::look(pid, stat)),
+            (_, None) => Arc::new(self.gone(cgroup)),
         };
-        let (netns, namespace) = self.namespace(pid, tid).unzip();
-        let identity = Identity {
-            process,
-            netns,
-            namespace: namespace.flatten(),
-        };
+        let (netns, namespace) = namespace.unzip();
         if self.seen.len() >= MOST {
             self.forget();
         }
@@ -91,29 +148,36 @@ impl Identities {
             Seen {
                 pid,
                 stat,
-                identity,
+                process,
+                netns,
+                namespace: namespace.flatten(),
                 time_ns,
             },
         );
     }
 
-    /// Who a thread was when it was last announced.
-    pub fn of(&mut self, pid: u32, tid: u32) -> Identity {
-        if let Some(seen) = self.seen.get(&tid)
-            && seen.pid == pid
-        {
-            return seen.identity.clone();
+    /// Who a thread is, or was when it was last announced. `netns` and `cgroup` are what the probes
+    /// saw of it, as far as they did, which is better than what /proc says later.
+    pub fn of(
+        &mut self,
+        (pid, tid): (u32, u32),
+        netns: Option<u64>,
+        cgroup: Option<u64>,
+        time_ns: u64,
+    ) -> Identity {
+        self.announce((pid, tid), cgroup.unwrap_or(0), time_ns);
+        let Some(seen) = self.seen.get(&tid) else {
+            return Identity::unknown();
+        };
+        let inode = netns.or(seen.netns);
+        let namespace = seen.namespace.clone().filter(|_| seen.netns == inode);
+        // Names are looked up here, since the thread that reads the ring may have a mount namespace
+        // of its own.
+        Identity {
+            process: seen.process.clone(),
+            netns: inode.map(|inode| self.names.of(inode)),
+            namespace: namespace.or_else(|| self.namespaces.known(inode?)),
         }
-        // Its announcement was lost, or it began before the trace did.
-        self.announce((pid, tid), 0, 0);
-        self.seen
-            .get(&tid)
-            .map_or_else(Identity::unknown, |seen| seen.identity.clone())
-    }
-
-    /// The namespace of this inode.
-    pub fn netns(&mut self, inode: u64) -> Netns {
-        self.names.of(inode)
     }
 
     /// What can be said of a process that is gone.
@@ -127,24 +191,6 @@ impl Identities {
             gone: true,
             ..Process::default()
         }
-    }
-
-    fn namespace(&mut self, pid: u32, tid: u32) -> Option<(Netns, Option<Arc<File>>)> {
-        let path = format!("/proc/{pid}/task/{tid}/ns/net");
-        let Some(namespaces) = &mut self.namespaces else {
-            let inode = fs::metadata(path).ok()?.ino();
-            return Some((self.names.of(inode), None));
-        };
-        let file = File::open(path).ok()?;
-        let inode = file.metadata().ok()?.ino();
-        let open = namespaces.get(&inode).and_then(Weak::upgrade);
-        let file = open.unwrap_or_else(|| {
-            let file = Arc::new(file);
-            namespaces.retain(|_, file| file.strong_count() > 0);
-            namespaces.insert(inode, Arc::downgrade(&file));
-            file
-        });
-        Some((self.names.of(inode), Some(file)))
     }
 
     /// Forgets the half that was not heard of for longest, and with it the files of namespaces that
@@ -184,9 +230,9 @@ mod tests {
         let mut identities = Identities::default();
         let own = std::process::id();
         identities.announce((own, own), 0, 1);
-        let identity = identities.of(own, own);
+        let identity = identities.of((own, own), None, None, 2);
         assert!(!identity.process.gone && identity.netns.is_some());
-        let gone = identities.of(u32::MAX, u32::MAX);
+        let gone = identities.of((u32::MAX, u32::MAX), None, None, 3);
         assert!(gone.process.gone && gone.netns.is_none());
     }
 

@@ -97,6 +97,12 @@ const ON_PURPOSE: &[Known] = &[
         &[],
         "iptables takes the \"!\" for the value",
     ),
+    refused(
+        "is not a rate like",
+        &["."],
+        "iptables drops the fraction of the number",
+    ),
+    refused("is not a number of seconds", &["."], UPPER_BITS),
     refused("is no day (1 to 7", &[], UPPER_BITS),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(

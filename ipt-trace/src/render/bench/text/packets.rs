@@ -64,6 +64,14 @@ fn counts(page: &mut Page, packets: &Packets) {
         if let Some(problem) = &cell.problem {
             page.prose(&clean(&format!("{}: {problem}", cell.contender)));
         }
+        if cell.sender_lag_max_ns > packets.late_ns {
+            page.prose(&format!(
+                "{}: the sender was up to {} behind its own schedule, and as long a silence is its \
+                 own",
+                clean(&cell.contender),
+                words::duration(cell.sender_lag_max_ns)
+            ));
+        }
         if cell.receiver_overflows > 0 {
             page.prose(&format!(
                 "{}: {} of the lost packets found the receiver's own buffer full",

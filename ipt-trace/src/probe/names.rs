@@ -1,0 +1,76 @@
+//! Names of the kernel's code for a trace that goes on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use ipt_trace_common::{Record, Site};
+
+use super::{ring::holds_address, symbols::Symbols};
+
+/// The kernel's symbols are tens of megabytes, so they are let go when no new address has come for
+/// so long.
+const KEEP: Duration = Duration::from_secs(5);
+
+/// Names the addresses in records as they come.
+#[derive(Debug, Default)]
+pub struct Names {
+    known: BTreeMap<u64, String>,
+    nameless: BTreeSet<u64>,
+    symbols: Option<(Symbols, Instant)>,
+}
+
+impl Names {
+    /// Kernel symbols by address, of all addresses that were learned.
+    pub const fn known(&self) -> &BTreeMap<u64, String> {
+        &self.known
+    }
+
+    /// These names alone, whatever the running kernel has.
+    #[cfg(test)]
+    pub(crate) fn fixed(known: BTreeMap<u64, String>) -> Self {
+        Self {
+            known,
+            ..Self::default()
+        }
+    }
+
+    /// Learns the names of the code that records point to. The first time, and now and then later,
+    /// the kernel's symbols are read for it, which takes a tenth of a second. (Locks are left out:
+    /// their number has no bound.)
+    pub fn learn(&mut self, records: &[Record]) {
+        let new: BTreeSet<u64> = records
+            .iter()
+            .filter(|record| {
+                record.a != 0
+                    && holds_address(record.site)
+                    && record.site != Site::ContentionBegin as u16
+            })
+            .map(|record| record.a)
+            .filter(|address| !self.known.contains_key(address) && !self.nameless.contains(address))
+            .collect();
+        if new.is_empty() {
+            if matches!(&self.symbols, Some((_, used)) if used.elapsed() > KEEP) {
+                self.symbols = None;
+            }
+            return;
+        }
+        let symbols = self.symbols.take().map(|(symbols, _)| symbols);
+        let Some(symbols) = symbols.or_else(|| Symbols::read().ok()) else {
+            return;
+        };
+        for address in new {
+            match symbols.name_of(address) {
+                Some(name) => drop(self.known.insert(address, name)),
+                None => drop(self.nameless.insert(address)),
+            }
+        }
+        self.symbols = Some((symbols, Instant::now()));
+    }
+
+    /// Forgets everything, since modules came or went and other code is at their addresses.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,118 @@
+//! Runs commands when events are like something.
+
+use std::{
+    io::Write as _,
+    os::fd::AsFd as _,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    event::{Event, Level, Line, Message, Notice},
+    expression::Expression,
+    run::Handle,
+};
+
+/// How long commands that still run are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Failures are told this often at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// A command and the events that it is for.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which events.
+    pub when: Expression,
+    /// What the shell runs.
+    pub command: String,
+}
+
+/// Runs a command for each event that it is for, with the event as JSON on its standard input, at
+/// most `at_once` of them. What they print goes to standard error.
+pub fn run(rules: &[Rule], at_once: usize, messages: &Receiver<Message>, handle: &Handle) {
+    // As many tokens as commands may run.
+    let (free, tokens) = sync_channel(at_once.max(1));
+    for _ in 0..at_once.max(1) {
+        let _ = free.send(());
+    }
+    let mut told: Option<Instant> = None;
+    let mut tell = |text: String| {
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            let notice = Notice::now(Level::Warning, text);
+            handle.publish(Message::Notice(Arc::new(notice)));
+        }
+    };
+    while let Ok(message) = messages.recv() {
+        match message {
+            Message::Event(event) => {
+                for rule in rules.iter().filter(|rule| rule.when.matches(&event)) {
+                    // Waiting here lets events wait in the queue, and no other consumer.
+                    let Ok(()) = tokens.recv() else { return };
+                    start(rule, event.clone(), free.clone(), handle.clone());
+                }
+            }
+            Message::Dropped(count) => tell(format!(
+                "{count} messages came too fast for the commands of --exec-on, which were not run \
+                 for them"
+            )),
+            Message::End(_) => break,
+            Message::Diff(_) | Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    for _ in 0..at_once.max(1) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if tokens.recv_timeout(left).is_err() {
+            break;
+        }
+    }
+}
+
+fn start(rule: &Rule, event: Arc<Event>, free: SyncSender<()>, handle: Handle) {
+    let command = rule.command.clone();
+    let token = free.clone();
+    let body = move || {
+        if let Err(problem) = run_one(&command, &event) {
+            let text = format!("{command:?} for replace {}: {problem}", event.number);
+            let notice = Notice::now(Level::Warning, text);
+            handle.publish(Message::Notice(Arc::new(notice)));
+        }
+        let _ = free.send(());
+    };
+    let named = thread::Builder::new().name("command".to_owned());
+    if named.spawn(body).is_err() {
+        // A machine that has no thread to spare runs no command either.
+        let _ = token.send(());
+    }
+}
+
+fn run_one(command: &str, event: &Event) -> Result<(), String> {
+    let mut line = serde_json::to_vec(&Line::Event(event)).map_err(|error| error.to_string())?;
+    line.push(b'\n');
+    let stderr = std::io::stderr();
+    let stdout = stderr.as_fd().try_clone_to_owned();
+    let mut child = Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::piped())
+        .stdout(stdout.map_or_else(|_| Stdio::null(), Stdio::from))
+        .spawn()
+        .map_err(|error| format!("it cannot be run: {error}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A command that does not read its input is right to.
+        let _ = stdin.write_all(&line);
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(status.to_string())
+    }
+}
