@@ -3,6 +3,7 @@
 
 mod disturbance;
 mod kprobe;
+mod oracle;
 mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
@@ -26,11 +27,12 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 5] = [
+    let groups: [&[Test]; 6] = [
         tables::TESTS,
         kprobe::TESTS,
         recorded::TESTS,
         tracer::TESTS,
+        oracle::TESTS,
         disturbance::TESTS,
     ];
     let trials = groups
