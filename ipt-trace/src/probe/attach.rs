@@ -116,16 +116,16 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tier,
         tracefs,
     };
-    let mut attacher = attached.attacher(symbols, sites);
+    let mut work = attached.attacher(symbols, sites);
     if how.follow {
-        attacher.follow()?;
+        work.follow()?;
     }
     for row in ATTACH_POINTS {
         if how.announce || !row.is_for_live() {
-            attacher.attach(row)?;
+            work.attach(row)?;
         }
     }
-    attached.symbols = attacher.symbols.and_then(Result::ok);
+    attached.symbols = work.symbols.and_then(Result::ok);
     Ok(attached)
 }
 
@@ -176,15 +176,15 @@ impl Attached {
             match row.place {
                 Place::Function { end, functions } => {
                     for function in functions {
-                        attacher.attach_again(row, end, *function);
+                        attacher.function_again(row, end, *function);
                     }
                 }
-                Place::Instruction { spot, functions } => {
+                Place::Instruction { spot, functions } if spot.may_come_later() => {
                     for function in functions {
-                        attacher.find_again(row, spot, *function);
+                        attacher.instructions_again(row, spot, *function);
                     }
                 }
-                Place::Event { .. } | Place::RawEvent { .. } => {}
+                Place::Instruction { .. } | Place::Event { .. } | Place::RawEvent { .. } => {}
             }
         }
     }
@@ -435,15 +435,9 @@ impl Attacher<'_> {
     }
 
     /// Attaches a function whose module was not loaded the last time.
-    fn attach_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
+    fn function_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
         let is_missing = |point: &Point| {
-            matches!(point.state, PointState::Absent(_))
-                && point.gives == row.gives
-                && function.module.is_some_and(|module| {
-                    let prefix = format!("{}:{module}:", end.kind());
-                    let name = point.name.strip_prefix(&prefix);
-                    name.is_some_and(|name| function.names.contains(&name))
-                })
+            matches!(point.state, PointState::Absent(_)) && is_on(point, row, end.kind(), function)
         };
         let Some(place) = self.points.iter().position(is_missing) else {
             return;
@@ -453,19 +447,12 @@ impl Attacher<'_> {
         (point.name, point.state) = (name, state);
     }
 
-    /// Looks again for the instructions of a function whose module was not loaded the last time.
-    fn find_again(&mut self, row: &'static AttachPoint, spot: Spot, function: Function) {
-        let Some(module) = function.module else {
-            return;
-        };
-        let prefix = format!("kprobe:{module}:");
-        let is_missing = |point: &Point| {
-            matches!(point.state, PointState::Absent(_))
-                && point.gives == row.gives
-                && point.name.starts_with(&prefix)
-        };
-        if self.points.iter().any(is_missing) {
-            self.points.retain(|point| !is_missing(point));
+    /// Attaches to instructions of a function whose module was not loaded the last time.
+    fn instructions_again(&mut self, row: &'static AttachPoint, spot: Spot, function: Function) {
+        let is_here = |point: &Point| is_on(point, row, End::Entry.kind(), function);
+        let mut here = self.points.iter().filter(|point| is_here(point));
+        if here.all(|point| matches!(point.state, PointState::Absent(_))) {
+            self.points.retain(|point| !is_here(point));
             self.instructions(row, spot, &[function]);
         }
     }
@@ -701,6 +688,16 @@ fn find(
         Some(module) if !symbols.has_module(module) => not_loaded(module),
         _ => PointState::Absent("this kernel has no such function, or inlined it".to_owned()),
     })
+}
+
+/// Whether a point is that of a row on a function of a module.
+fn is_on(point: &Point, row: &AttachPoint, kind: &str, function: Function) -> bool {
+    let name = function.module.and_then(|module| {
+        let place = point.name.strip_prefix(kind)?.strip_prefix(':')?;
+        place.strip_prefix(module)?.strip_prefix(':')
+    });
+    point.gives == row.gives
+        && name.is_some_and(|name| function.names.iter().any(|known| name.starts_with(known)))
 }
 
 fn not_loaded(module: &str) -> PointState {

@@ -45,6 +45,12 @@ pub enum Spot {
 }
 
 impl Spot {
+    /// Whether it can be attached to in a module that is loaded after the probes were: the program
+    /// behind it needs no number that only loading it can set.
+    pub const fn may_come_later(self) -> bool {
+        !matches!(self, Self::DrainWait) && !self.is_for_calibration()
+    }
+
     /// Whether it is where the cost of probes is measured, and nothing else.
     pub const fn is_for_calibration(self) -> bool {
         matches!(

@@ -256,6 +256,9 @@ impl Tracer {
             }
             self.show(Seen::Swap(&swap));
         }
+        for text in self.engine.notices() {
+            self.notice(Level::Warning, text);
+        }
         self.tell(finished);
         self.tell_losses(losses);
     }

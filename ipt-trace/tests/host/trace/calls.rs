@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::load::hammer;
-use super::tracer::{Tracer, is_event_of, wait_until_attached};
 use crate::support::ipt_trace;
+use crate::support::tracer::{Tracer, is_event_of, wait_until_attached};
 
 /// What the kernel refuses is an event with the errno's name.
 pub fn refusals() {

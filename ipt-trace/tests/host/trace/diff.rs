@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::tracer::{Tracer, is_event_of};
 use super::{feed, run};
 use crate::support::effort::{Chance, figures, rounds};
 use crate::support::program::at;
+use crate::support::tracer::{Tracer, is_event_of};
 use crate::support::{Feed as _, ipt_trace, oracle};
 
 /// A saved table: each chain's policy and rules.

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::run;
-use super::tracer::Tracer;
+use crate::support::tracer::Tracer;
 use crate::support::{Feed as _, ipt_trace};
 
 fn finished(folder: &str) -> Vec<PathBuf> {

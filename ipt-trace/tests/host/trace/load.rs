@@ -13,8 +13,8 @@ use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
 use zerocopy::IntoBytes as _;
 
-use super::tracer::{Tracer, is_event_of};
 use crate::support::effort::{figures, rounds};
+use crate::support::tracer::{Tracer, is_event_of};
 
 /// Makes this program a process that changes a table: `MODE COUNT PER_SECOND`.
 const HAMMER: &str = "IPT_TRACE_HAMMER";

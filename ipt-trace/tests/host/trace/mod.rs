@@ -6,7 +6,6 @@ mod calls;
 mod diff;
 mod files;
 mod load;
-mod tracer;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,9 +15,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::program::{at, path};
+use crate::support::tracer::{Tracer, is_event_of};
 use crate::support::{Feed as _, Run, ipt_trace};
 pub use load::hammer_if_asked;
-use tracer::{Tracer, is_event_of};
 
 pub const TESTS: &[super::Test] = &[
     ("trace::each_replace_shows_up_once", once),

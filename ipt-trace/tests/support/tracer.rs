@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::ipt_trace;
+use super::program::ipt_trace;
 
 /// How long anything that should happen is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
