@@ -6,3 +6,4 @@ mod style;
 pub mod text;
 
 pub use style::Style;
+pub(crate) use text::page::clean;

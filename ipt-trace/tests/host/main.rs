@@ -4,6 +4,7 @@ mod counters;
 mod failures;
 mod killed;
 mod lines;
+mod metrics;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 8] = [
+    let groups: [(&[Test], &Option<String>); 9] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         (traffic::TESTS, &missing),
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
+        (metrics::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()
