@@ -4,6 +4,8 @@
 pub mod flags {
     /// The thread belongs to the tracing program's own process.
     pub const OWN: u16 = 1;
+    /// The thread descends from the tracing program, which asked for such to be followed.
+    pub const FOLLOWED: u16 = 2;
 }
 
 /// One probe hit: 48 bytes, written whole into the ring.

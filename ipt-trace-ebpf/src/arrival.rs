@@ -17,8 +17,8 @@ use crate::operation::{self, count_lost, cpu, is_own};
 #[map]
 static ARRIVALS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
-/// What the names of iptables' programs begin with.
-const NAMES: [&[u8; 8]; 4] = [b"iptables", b"ip6table", b"xtables-", b"ipt-trac"];
+/// What the names of iptables' programs, and of this one, begin with.
+const NAMES: [&[u8; 4]; 4] = [b"ipta", b"ip6t", b"xtab", b"ipt-"];
 
 /// `sched_process_exec`: a thread has become another program. It wakes the reader: that interrupt
 /// comes before any operation. (From a classic tracepoint it would make the kernel drop, and count

@@ -19,6 +19,7 @@
 )]
 
 mod arrival;
+mod follow;
 mod ipi;
 mod lock;
 mod lock_file;

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use ipt_trace_common::{Record, Site, flags};
 
-use crate::word::Word;
+use crate::{follow, word::Word};
 
 /// Size of the ring in bytes, unless the program asks for another when it loads: 18 000 records of
 /// 48 bytes and an 8-byte header each.
@@ -102,7 +102,7 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
         number: next_number()?,
         call,
         value,
-        flags: if is_own() { flags::OWN } else { 0 },
+        flags: whose(),
         described: u16::from(described),
         padding: 0,
     };
@@ -153,6 +153,18 @@ fn next_number() -> Option<u64> {
         *count
     };
     Some(number << 16 | u64::from(cpu() & 0xffff))
+}
+
+/// The [`flags`] that tell whose this thread is.
+#[inline(always)]
+fn whose() -> u16 {
+    if is_own() {
+        flags::OWN
+    } else if follow::is_followed() {
+        flags::FOLLOWED
+    } else {
+        0
+    }
 }
 
 /// Whether this thread belongs to the tracing program, whichever pid namespace that is in.

@@ -1,7 +1,9 @@
 //! Restores an iptables-legacy ruleset gently, and measures what any replace does to the machine.
 
+pub mod bench;
 pub mod cli;
 pub mod correlate;
+pub mod exec;
 pub mod generate;
 pub mod kernel;
 pub mod metrics;

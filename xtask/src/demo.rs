@@ -150,8 +150,10 @@ fn restore_in_guest(program: PathBuf, rules: PathBuf) -> Result<bool> {
         program: Some(program),
         files: vec![(rules, "/root/rules.txt".to_owned())],
         script: "ipt-trace restore rules.txt\n".to_owned(),
+        ..Guest::default()
     };
     let machine = Machine {
+        cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: LIMIT,
     };

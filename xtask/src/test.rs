@@ -192,6 +192,7 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
 
 fn vm_test(kernel: Kernel, guest: &Guest) -> Result<Verdict> {
     let machine = Machine {
+        cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: vm::LIMIT,
     };

@@ -1,5 +1,6 @@
 //! What can be written on the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use jiff::SignedDuration;
 
 use crate::kernel::Family;
 use crate::metrics::server::Address;
+use crate::probe::Request;
 
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
 #[derive(Debug, Parser)]
@@ -24,7 +26,8 @@ Exit codes:
   0  done
   1  the kernel refused, or a table kept changing meanwhile
   2  the input or the command line is wrong
-  4  the lock was not got")]
+  4  the lock was not got
+`exec` exits with its command's code, see `ipt-trace exec --help`.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -36,12 +39,23 @@ pub struct Args {
 pub enum Command {
     /// Replace tables by what a file of iptables-save says, and report what that did
     Restore(Restore),
+    /// Run a command, and report every replace that it and what it starts make
+    Exec(Exec),
+    /// Report what --record of another command wrote, on any machine
+    Report(Report),
+    /// Print every place that can be probed, and what became of it on this kernel
+    Probes(ProbeTable),
     /// Print the tables of this network namespace as iptables-save does
     Save(Save),
     /// Watch every replace on the machine, for as long as it runs
     Trace(Trace),
     /// Print a ruleset of a known shape and size, to try things out and to measure
     Generate(Generate),
+    /// Measure what a restore costs by rule count, and what packets feel meanwhile
+    Bench(super::bench::args::Bench),
+    /// What measures for `bench`, in namespaces of its own
+    #[command(hide = true)]
+    BenchWorker,
 }
 
 /// `restore`. What iptables-legacy-restore has too means the same.
@@ -82,6 +96,12 @@ pub struct Restore {
     /// How the report is written to standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
     /// Print nothing on success
     #[arg(short, long)]
     pub quiet: bool,
@@ -89,6 +109,87 @@ pub struct Restore {
     /// themselves have to say too
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// `exec`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+The command keeps its standard streams, so the report goes to standard error unless -o names a
+file. The command's children are followed however they fork, daemonize or exec; what still runs when
+the command itself ends is not waited for. The modules ip_tables and ip6_tables are loaded, since
+what is not loaded cannot be probed.
+
+Signals that end a program and are sent to ipt-trace are handed on to the command.
+
+Exit codes:
+  that of the command, or 128+N if signal N killed it
+  125  ipt-trace failed, and the command was not run
+  126  the command cannot be run
+  127  there is no such command")]
+pub struct Exec {
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<OsString>,
+    /// Write the report to this file instead of standard error
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Which probes measure
+    #[arg(long, value_enum, default_value_t = Measuring::Auto)]
+    pub probes: Measuring,
+    /// Write all that was recorded to this file, for "ipt-trace report"
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// `report`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Needs no privileges and no particular kernel. A file that was cut off or damaged is refused, with
+exit code 2.")]
+pub struct Report {
+    /// The file that --record wrote; standard input if it is "-"
+    pub file: PathBuf,
+    /// How the report is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write a trace to this file, for the Perfetto UI (https://ui.perfetto.dev)
+    #[arg(long, value_name = "FILE")]
+    pub perfetto: Option<PathBuf>,
+}
+
+/// `probes`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Attaches everything for a moment and detaches it again. The modules ip_tables and ip6_tables are
+loaded, since what is not loaded cannot be probed.
+
+Exit codes:
+  0  the kprobe tier is complete
+  1  it is not")]
+pub struct ProbeTable {
+    /// Look everything up, and load and attach nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How the table is written to standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Show what the probes themselves have to say, on standard error
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// `save`. What iptables-legacy-save has too means the same.
@@ -164,6 +265,21 @@ pub struct Trace {
     /// How much of the time may be spent on these reads at most; what is left out is told together
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
     pub diff_share: f64,
+    /// Write what each line was worked out from to files in this folder, which "ipt-trace report"
+    /// reads
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// Begin another file when one is so large ("64M", "1G")
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = size,
+          requires = "record")]
+    pub record_size: u64,
+    /// Begin another file when one is so old; SIGHUP begins another too
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration,
+          requires = "record")]
+    pub record_age: Duration,
+    /// Delete this trace's oldest files when there are more; 0 keeps all
+    #[arg(long, value_name = "FILES", default_value_t = 0, requires = "record")]
+    pub record_keep: usize,
     /// Run a command in a shell for each line like this ("bh_off>1ms and table=nat"), with the line
     /// as JSON on its standard input. May be given several times
     #[arg(long, num_args = 2, value_names = ["EXPR", "COMMAND"], action = clap::ArgAction::Append)]
@@ -203,6 +319,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write a number and a unit, like 500us or 10s");
     let parsed: SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(parsed).map_err(|_| wrong())
+}
+
+/// A number of bytes, with a unit of 1024 and its powers if wanted.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no size: write a number of bytes, or like 500K, 64M or 1G");
+    let units = [('K', 10), ('M', 20), ('G', 30)];
+    let unit = units.iter().find(|(unit, _)| text.ends_with(*unit));
+    let (digits, shift) = unit.map_or((text, 0), |(_, shift)| (&text[..text.len() - 1], *shift));
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number
+        .checked_mul(1 << shift)
+        .filter(|size| *size > 0)
+        .ok_or_else(wrong)
 }
 
 /// A share of 100.
@@ -260,6 +389,27 @@ pub enum Probes {
     Tracepoint,
     /// None: times are the program's own
     None,
+}
+
+/// Values of `--probes` where there must be some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Measuring {
+    /// The best that this kernel allows
+    Auto,
+    /// Kernel functions and tracepoints
+    Kprobe,
+    /// Tracepoints only
+    Tracepoint,
+}
+
+impl From<Measuring> for Request {
+    fn from(probes: Measuring) -> Self {
+        match probes {
+            Measuring::Auto => Self::Auto,
+            Measuring::Kprobe => Self::Kprobe,
+            Measuring::Tracepoint => Self::Tracepoint,
+        }
+    }
 }
 
 /// Values of `--format`.

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use crate::bench::BenchError;
 use crate::restore::RestoreError;
 use crate::save::SaveError;
 
@@ -15,6 +16,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Any failure, with its code.
+    pub fn new(code: u8, message: impl Display) -> Self {
+        Self {
+            code,
+            message: Some(message.to_string()),
+        }
+    }
+
+    /// The same failure with another code.
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// The kernel refused, or a table kept changing.
     pub fn kernel(message: impl Display) -> Self {
         Self {
@@ -36,6 +50,14 @@ impl Failure {
         Self {
             code: 4,
             message: Some(message.to_string()),
+        }
+    }
+
+    /// A signal ended it; what was done by then has been told.
+    pub const fn interrupted(signal: u8) -> Self {
+        Self {
+            code: 128_u8.saturating_add(signal),
+            message: None,
         }
     }
 
@@ -68,6 +90,15 @@ impl From<RestoreError> for Failure {
             | RestoreError::Rule { .. } => Self::input(error),
             RestoreError::Lock(_) => Self::lock(error),
             RestoreError::Kernel { .. } => Self::kernel(error),
+        }
+    }
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        match error {
+            BenchError::Input(_) | BenchError::Memory { .. } => Self::input(error),
+            _ => Self::kernel(error),
         }
     }
 }

@@ -1,23 +1,26 @@
 //! `ipt-trace restore`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use super::args::{self, Format, Probes};
 use super::exit::Failure;
 use super::log;
+use super::output::{self, Target};
 use super::progress::{Progress, Telling};
 use crate::kernel::lock::Wait;
 use crate::kernel::module;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
-use crate::render::{Style, json, text};
-use crate::report::{Machine, Report};
-use crate::restore::{Config, Outcome, Progress as _, Restore, TableOutcome};
+use crate::report::Run;
+use crate::restore::{Config, Outcome, Progress as _, Restore, Stopped, TableOutcome};
 
 pub fn run(command: args::Restore) -> Result<(), Failure> {
     let silent = command.quiet || command.format == Format::None;
     // A test replaces nothing, so there is nothing to measure.
-    let measured = !silent && !command.test;
+    let measured =
+        (!silent || command.record.is_some() || command.perfetto.is_some()) && !command.test;
+    let record = Target::of(command.record.as_ref().filter(|_| measured))?;
+    let perfetto = Target::of(command.perfetto.as_ref().filter(|_| measured))?;
     let config = Config {
         input: command.file,
         family: args::family(command.ipv6),
@@ -49,20 +52,52 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
         Request::None
     };
     let logged = command.verbose > 1;
-    let (outcome, recording) = traced(restore, request, logged, &mut progress)?;
+    let (result, recording) = traced(restore, request, logged, &mut progress)?;
     drop(progress);
+    // Of a restore that the kernel stopped it is told what it did until then.
+    let (outcome, done) = match result {
+        Ok(outcome) => (outcome, Ok(())),
+        Err(Stopped {
+            error,
+            outcome: Some(outcome),
+        }) => (*outcome, Err(Failure::from(error))),
+        Err(Stopped { error, .. }) => return Err(error.into()),
+    };
     if command.verbose > 0 {
-        outcome.tables.iter().for_each(tell);
+        let swapped = outcome.tables.iter();
+        swapped
+            .filter(|table| table.refused.is_none())
+            .for_each(tell);
     }
     if !measured {
         if command.test && !silent {
-            let done = format!("{}: good; nothing was changed\n", outcome.input);
-            return write(done.as_bytes()).map_err(|error| Failure::output(&error));
+            let good = format!("{}: good; nothing was changed\n", outcome.input);
+            return write(good.as_bytes()).map_err(|error| Failure::output(&error));
         }
-        return Ok(());
+        return done;
     }
-    let report = Report::of_restore(&outcome, recording.as_ref(), &Machine::this());
-    print(&report, command.format).map_err(|error| Failure::output(&error))
+    let format = if silent { Format::None } else { command.format };
+    let given = give(outcome, recording, record, perfetto, format);
+    done.and(given)
+}
+
+/// Writes what was asked for about a restore.
+fn give(
+    outcome: Outcome,
+    recording: Option<Recording>,
+    record: Option<Target>,
+    perfetto: Option<Target>,
+    format: Format,
+) -> Result<(), Failure> {
+    let run = Run::of_restore(outcome, recording);
+    if let Some(record) = record {
+        record.recording(&run)?;
+    }
+    let report = run.report();
+    if let Some(perfetto) = perfetto {
+        perfetto.perfetto(&run, &report)?;
+    }
+    output::to_stream(&report, format, io::stdout()).map_err(|error| Failure::output(&error))
 }
 
 /// Runs the restore with probes around it. They are attached before the lock is taken and
@@ -72,14 +107,14 @@ fn traced(
     request: Request,
     log: bool,
     progress: &mut Progress,
-) -> Result<(Outcome, Option<Recording>), Failure> {
+) -> Result<(Result<Outcome, Stopped>, Option<Recording>), Failure> {
     if request == Request::None {
-        return Ok((restore.run(progress)?, None));
+        return Ok((restore.run(progress), None));
     }
     // Functions of modules that are not loaded yet could not be probed.
     restore.touch()?;
     progress.step("attaching probes");
-    let session = match start(request, Options { log }) {
+    let session = match start(request, Options { log, follow: false }) {
         Ok(session) => Some(session),
         Err(error) => {
             anstream::eprintln!("ipt-trace: restoring without probes: {error}");
@@ -89,7 +124,7 @@ fn traced(
     let outcome = restore.run(progress);
     progress.step("detaching probes");
     let recording = session.map(Session::finish);
-    Ok((outcome?, recording))
+    Ok((outcome, recording))
 }
 
 /// Starts what was asked for. Where that cannot be had, the best that can be: measuring never
@@ -117,33 +152,13 @@ fn tell(table: &TableOutcome) {
     );
 }
 
-const fn request(probes: Probes) -> Request {
+pub const fn request(probes: Probes) -> Request {
     match probes {
         Probes::Auto => Request::Auto,
         Probes::Kprobe => Request::Kprobe,
         Probes::Tracepoint => Request::Tracepoint,
         Probes::None => Request::None,
     }
-}
-
-fn print(report: &Report, format: Format) -> io::Result<()> {
-    let stdout = io::stdout();
-    let bytes = match format {
-        Format::None => return Ok(()),
-        Format::Json => json::document(report)?,
-        Format::Text => {
-            // The choice minds NO_COLOR and its kin.
-            let choice = anstream::AutoStream::choice(&stdout);
-            let colored = choice != anstream::ColorChoice::Never && stdout.is_terminal();
-            let style = if colored {
-                Style::colored()
-            } else {
-                Style::plain()
-            };
-            text::report(report, &style)
-        }
-    };
-    write(&bytes)
 }
 
 fn write(bytes: &[u8]) -> io::Result<()> {

@@ -260,3 +260,136 @@ pub(crate) fn is_same(one: &Holder, other: &Holder) -> bool {
     let what = |holder: &Holder| (holder.pid, holder.call, holder.netns, holder.certainty);
     what(one) == what(other) && one.table == other.table
 }
+
+#[cfg(test)]
+mod tests {
+    use ipt_trace_common::Site;
+    use proptest::prelude::*;
+
+    use super::{Certainty, Holder};
+    use crate::{
+        correlate::{
+            Call, Measured, Operation, correlate,
+            testing::{MUTEX, TABLE, Tape},
+            tests::check,
+        },
+        kernel::Family,
+    };
+
+    /// The contended lock is a mutex (`LCB_F_MUTEX`).
+    const IS_MUTEX: u64 = 0x20;
+
+    /// A reader of `nat` in another namespace holds the mutex, then one of `raw`, while a restore waits
+    /// for it with `filter`.
+    fn two_holders() -> Tape {
+        let mut tape = Tape::kprobe();
+        tape.thread(50, "first", 0);
+        tape.enter(Family::Ipv4, Call::GetEntries, "nat");
+        tape.hit(10, Site::LockEnter, 4_026_531_992, 0)
+            .hit(10, Site::LockExit, TABLE, 0);
+        tape.own().enter(Family::Ipv4, Call::GetInfo, "filter");
+        tape.hit(10, Site::LockEnter, 4_026_532_000, 0).hit(
+            10,
+            Site::ContentionBegin,
+            MUTEX,
+            IS_MUTEX,
+        );
+        tape.thread(50, "first", 0).resume(1);
+        tape.hit(30_000, Site::Unlock, TABLE, 0).exit(10, 0);
+        tape.thread(60, "second", 0);
+        tape.enter(Family::Ipv4, Call::GetEntries, "raw");
+        tape.hit(0, Site::LockEnter, 0, 0)
+            .hit(390, Site::LockExit, TABLE, 0)
+            .hit(20_000, Site::Unlock, TABLE, 0)
+            .exit(10, 0);
+        // A read of the other family holds another mutex.
+        tape.thread(70, "third", 0);
+        tape.enter(Family::Ipv6, Call::GetEntries, "filter");
+        tape.hit(10, Site::LockEnter, 0, 0)
+            .hit(10, Site::LockExit, TABLE, 0)
+            .hit(3_000, Site::Unlock, TABLE, 0)
+            .exit(10, 0);
+        tape.own().resume(2);
+        tape.hit(70, Site::ContentionEnd, MUTEX, 0)
+            .hit(5, Site::LockExit, TABLE, 0)
+            .hit(500, Site::Unlock, TABLE, 0)
+            .exit(10, 0);
+        tape
+    }
+
+    fn own(tape: &Tape) -> Operation {
+        let mut calls = correlate(&tape.recording()).loose.into_iter();
+        calls.find(|call| call.own).unwrap()
+    }
+
+    #[test]
+    fn holders_in_turn_are_named_with_their_shares() {
+        let call = own(&two_holders());
+        let [first, second] = call.contention.holders.as_slice() else {
+            panic!("{:#?}", call.contention);
+        };
+        let expected = Holder {
+            pid: 50,
+            comm: Some("first".to_owned()),
+            call: Some(Call::GetEntries),
+            table: Some("nat".to_owned()),
+            netns: Some(4_026_531_992),
+            held: Measured::exact(30_000),
+            certainty: Certainty::Seen,
+        };
+        assert_eq!(*first, expected);
+        assert_eq!((second.pid, second.held.ns), (60, 20_000));
+        let waited = call.mutex.wait.unwrap().ns;
+        let unexplained = call.contention.unexplained.unwrap();
+        assert_eq!(unexplained, Measured::exact(waited - 50_000));
+    }
+
+    #[test]
+    fn losses_make_shares_approximated() {
+        let mut tape = two_holders();
+        tape.losses(1, None);
+        let call = own(&tape);
+        assert_eq!(
+            call.contention.holders[0].held,
+            Measured::approximated(30_000)
+        );
+    }
+
+    #[test]
+    fn without_kprobes_a_call_that_is_under_way_is_likely() {
+        let mut tape = Tape::tracepoint();
+        tape.thread(50, "first", 0);
+        tape.enter(Family::Ipv4, Call::GetEntries, "nat");
+        tape.own().enter(Family::Ipv4, Call::GetInfo, "filter");
+        tape.hit(10, Site::ContentionBegin, MUTEX, IS_MUTEX);
+        tape.thread(50, "first", 0).resume(1).exit(30_000, 0);
+        tape.own().resume(2);
+        tape.hit(70, Site::ContentionEnd, MUTEX, 0).exit(10, 0);
+        let call = own(&tape);
+        let [holder] = call.contention.holders.as_slice() else {
+            panic!("{:#?}", call.contention);
+        };
+        assert_eq!(holder.certainty, Certainty::Likely);
+        assert_eq!(holder.held, Measured::at_most(30_000));
+        assert_eq!(call.contention.unexplained, Some(Measured::exact(30_070)));
+    }
+
+    #[test]
+    fn a_short_wait_is_not_explained() {
+        let mut tape = Tape::kprobe();
+        tape.get(Call::GetInfo, "filter", 500);
+        assert_eq!(own(&tape).contention.unexplained, None);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_stay_within_the_wait_whatever_is_lost_or_repeated(
+            keep in prop::collection::vec(any::<prop::sample::Index>(), 0..80),
+        ) {
+            let mut recording = two_holders().recording();
+            let whole = recording.records.clone();
+            recording.records = keep.iter().map(|index| *index.get(&whole)).collect();
+            correlate(&recording).loose.iter().for_each(check);
+        }
+    }
+}

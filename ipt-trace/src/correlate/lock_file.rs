@@ -58,19 +58,28 @@ pub fn lock_file(recording: &Recording, coverage: &Coverage) -> Option<Vec<LockU
     if !coverage.watches(Site::LockFile) {
         return None;
     }
-    let mut records: Vec<_> = recording
-        .records
+    Some(lock_uses(&recording.records, is_lossy(&recording.losses)))
+}
+
+/// Whether a record is about the lock file.
+pub fn is_of_lock_file(record: &Record) -> bool {
+    let site = Site::from_number(record.site);
+    matches!(
+        site,
+        Some(Site::LockFile | Site::LockFileComm | Site::LockFileHeld)
+    )
+}
+
+/// Every use of the lock file in some records, in the order of their beginnings. `lossy` if any may
+/// be missing.
+pub fn lock_uses(records: &[Record], lossy: bool) -> Vec<LockUse> {
+    let end_ns = records.iter().map(|record| record.time_ns).max();
+    let mut records: Vec<_> = records
         .iter()
+        .filter(|record| is_of_lock_file(record))
         .filter_map(|record| Some((Site::from_number(record.site)?, record)))
-        .filter(|(site, _)| {
-            matches!(
-                site,
-                Site::LockFile | Site::LockFileComm | Site::LockFileHeld
-            )
-        })
         .collect();
     records.sort_by_key(|(_, record)| record.time_ns);
-    let end_ns = recording.records.iter().map(|record| record.time_ns).max();
     let mut reader = Reader::default();
     for (site, record) in records {
         match site {
@@ -79,7 +88,7 @@ pub fn lock_file(recording: &Recording, coverage: &Coverage) -> Option<Vec<LockU
             _ => reader.comm(record),
         }
     }
-    Some(reader.finish(end_ns.unwrap_or(0), is_lossy(&recording.losses)))
+    reader.finish(end_ns.unwrap_or(0), lossy)
 }
 
 #[derive(Default)]

@@ -34,7 +34,7 @@ pub use coverage::Coverage;
 pub use events::{Context, Stretch};
 pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
 pub use ipi::{Cause, Count, Ipi, Sync};
-pub use lock_file::{LockHolder, LockUse};
+pub use lock_file::{LockHolder, LockUse, is_of_lock_file, lock_uses};
 pub use mutex::Mutex;
 pub use operation::{Operation, Sizes};
 pub use phases::{Part, Phase};

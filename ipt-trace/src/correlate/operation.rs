@@ -25,6 +25,8 @@ pub struct Operation {
     pub comm: Option<String>,
     /// Whether it is the tracing program's own.
     pub own: bool,
+    /// Whether its thread descends from the tracing program, which asked for that.
+    pub followed: bool,
     /// The family, if the call's beginning was seen.
     pub family: Option<Family>,
     /// Which call, if its beginning was seen.
@@ -82,6 +84,7 @@ impl Operation {
             tid: who.tid,
             comm: events.first(Site::CallComm).map(text),
             own: who.flags & flags::OWN != 0,
+            followed: who.flags & flags::FOLLOWED != 0,
             family: enter
                 .and_then(|record| Call::decode(record.a))
                 .map(|(family, _)| family),

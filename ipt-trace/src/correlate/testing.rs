@@ -28,6 +28,7 @@ pub struct Tape {
     recording: Recording,
     now_ns: u64,
     operation: u64,
+    begun: u64,
     outside: bool,
     thread: (u32, u32),
     comm: &'static str,
@@ -63,6 +64,7 @@ impl Tape {
             },
             now_ns: 1_000_000_000,
             operation: 0,
+            begun: 0,
             outside: false,
             thread: (4100, 4100),
             comm: "ipt-trace",
@@ -128,6 +130,12 @@ impl Tape {
         self
     }
 
+    /// Goes on with an operation that was begun before, counted from 1.
+    pub fn resume(&mut self, operation: u64) -> &mut Self {
+        self.operation = operation;
+        self
+    }
+
     /// Lets time pass.
     pub fn wait(&mut self, ns: u64) -> &mut Self {
         self.now_ns += ns;
@@ -158,7 +166,8 @@ impl Tape {
 
     /// Begins a call.
     pub fn enter(&mut self, family: Family, call: Call, table: &str) -> &mut Self {
-        self.operation += 1;
+        self.begun += 1;
+        self.operation = self.begun;
         self.outside = false;
         let level = if family == Family::Ipv4 { 0 } else { 41 };
         let (optname, set) = match call {

@@ -4,7 +4,7 @@ use ipt_trace_common::{Record, Site};
 use proptest::prelude::*;
 
 use super::{
-    Call, Coverage, Measured, Operation, Part, Quality, WindowKind, correlate,
+    Call, Certainty, Coverage, Measured, Operation, Part, Quality, WindowKind, correlate,
     testing::{MUTEX, SWAP_IP, SYNC_CORE, TABLE, Tape},
 };
 use crate::kernel::Family;
@@ -304,6 +304,31 @@ pub fn check(operation: &Operation) {
         assert!(!stays || within(Some(window.duration)), "{window:?}");
     }
     assert!(!stays || within(operation.drain.map(|drain| drain.duration)));
+    let contention = &operation.contention;
+    let waited: u64 = contention.waits.iter().map(|wait| wait.stretch.ns()).sum();
+    let seen = contention
+        .holders
+        .iter()
+        .filter(|holder| holder.certainty == Certainty::Seen);
+    let held: u64 = seen.map(|holder| holder.held.ns).sum();
+    let unexplained = contention.unexplained.map_or(0, |left| left.ns);
+    assert!(held + unexplained <= waited, "{contention:?}");
+    let ipi = &operation.ipi;
+    if let Some(sent) = ipi.sent {
+        let sum = ipi
+            .causes
+            .iter()
+            .map(|cause| u128::from(cause.sent))
+            .sum::<u128>();
+        assert_eq!(u128::from(sent.count), sum.min(u128::from(u64::MAX)));
+    }
+    if let (true, Some(sync)) = (operation.complete, ipi.sync) {
+        let parts = ipi
+            .causes
+            .iter()
+            .fold(0, |sum: u64, cause| sum.saturating_add(cause.sync_ns));
+        assert_eq!(sync.time.ns, parts);
+    }
 }
 
 proptest! {

@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::kernel::Family;
+use crate::ruleset::{HOOK_NAMES, TABLES};
+
 /// What the ruleset looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -24,14 +27,47 @@ pub fn generate(shape: Shape, count: u32, out: &mut dyn Write) -> io::Result<()>
 }
 
 fn flat(count: u32, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n")?;
+    flat_in(Family::Ipv4, "filter", "", count, out)
+}
+
+/// The flat shape in any table of either family: in FORWARD, or in PREROUTING where the table has
+/// no FORWARD. `first` is text that comes before its rules: lines of `-A`, or nothing.
+pub fn flat_in(
+    family: Family,
+    table: &str,
+    first: &str,
+    count: u32,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let Some((_, hooks)) = TABLES.iter().find(|(name, _)| *name == table) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("there is no table {table}"),
+        ));
+    };
+    writeln!(out, "*{table}")?;
+    let names = HOOK_NAMES.iter().enumerate();
+    let chains: Vec<_> = names
+        .filter(|(hook, _)| hooks & 1 << hook != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    for chain in &chains {
+        writeln!(out, ":{chain} ACCEPT [0:0]")?;
+    }
+    out.write_all(first.as_bytes())?;
+    let chain = if chains.contains(&"FORWARD") {
+        "FORWARD"
+    } else {
+        "PREROUTING"
+    };
     for index in 0..count {
         let [_, a, b, c] = index.to_be_bytes();
         let port = 1 + index % 65_535;
-        writeln!(
-            out,
-            "-A FORWARD -s 10.{a}.{b}.{c}/32 -p tcp -m tcp --dport {port} -j ACCEPT"
-        )?;
+        match family {
+            Family::Ipv4 => write!(out, "-A {chain} -s 10.{a}.{b}.{c}/32")?,
+            Family::Ipv6 => write!(out, "-A {chain} -s fd00::{a:x}:{b:x}{c:02x}/128")?,
+        }
+        writeln!(out, " -p tcp -m tcp --dport {port} -j ACCEPT")?;
     }
     out.write_all(b"COMMIT\n")
 }
@@ -99,6 +135,12 @@ fn write_service(service: u32, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Rules of the services shape that stand for all services.
+pub const SERVICES_COMMON_RULES: u32 = 7;
+
+/// Rules of each service.
+pub const RULES_PER_SERVICE: u32 = 2 + 3 * ENDPOINTS;
+
 fn service_chain(service: u32) -> String {
     format!("SVC-{}", tag(u64::from(service)))
 }
@@ -121,7 +163,7 @@ fn tag(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Shape, generate};
+    use super::{RULES_PER_SERVICE, SERVICES_COMMON_RULES, Shape, generate};
     use crate::kernel::Family;
     use crate::ruleset::{Options, check, parse};
 
@@ -135,8 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn the_flat_shape_fits_every_table_of_either_family() {
+        for family in [Family::Ipv4, Family::Ipv6] {
+            for (table, _) in crate::ruleset::TABLES {
+                let mut text = Vec::new();
+                super::flat_in(family, table, "", 70_000, &mut text).unwrap();
+                let tables = parse(&text, Options::replacing(family)).unwrap();
+                check(&tables[0]).unwrap();
+                assert_eq!(tables[0].rule_count(), 70_000);
+            }
+        }
+        let none = super::flat_in(Family::Ipv4, "filters", "", 1, &mut Vec::new());
+        assert!(none.is_err());
+    }
+
+    #[test]
     fn what_is_generated_can_be_read() {
         assert_eq!(rules(Shape::Flat, 300), 300);
-        assert_eq!(rules(Shape::Services, 100), 7 + 100 * 11);
+        let services = SERVICES_COMMON_RULES + 100 * RULES_PER_SERVICE;
+        assert_eq!(rules(Shape::Services, 100), services as usize);
     }
 }

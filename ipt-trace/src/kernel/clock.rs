@@ -1,6 +1,7 @@
 //! The clock that the probes use too.
 
 use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 /// `CLOCK_MONOTONIC` in nanoseconds: the same clock as the probes' `bpf_ktime_get_ns`.
 pub fn monotonic_ns() -> u64 {
@@ -11,7 +12,7 @@ pub fn monotonic_ns() -> u64 {
 }
 
 /// A stretch of time by [`monotonic_ns`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// First nanosecond.
     pub start_ns: u64,

@@ -1,9 +1,12 @@
 //! The two address families of iptables, and all that differs between them.
 
+use serde::{Deserialize, Serialize};
+
 use super::abi::{EntryLayout, IPV4_ENTRY, IPV6_ENTRY};
 
 /// An address family: each has its own sockopt level, tables and mutex.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// iptables.
     Ipv4,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat;
+use serde::{Deserialize, Serialize};
 
 /// Where the lock is, unless `XTABLES_LOCKFILE` says otherwise (as for iptables).
 const DEFAULT: &str = "/run/xtables.lock";
@@ -56,7 +57,7 @@ pub enum LockError {
 }
 
 /// A process that holds the lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Its id in our pid namespace.
     pub pid: u32,

@@ -7,6 +7,7 @@ pub mod ipset;
 pub mod lock;
 pub mod memory;
 pub mod module;
+pub mod process;
 pub mod sockopt;
 
 pub use family::Family;

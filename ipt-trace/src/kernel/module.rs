@@ -5,8 +5,18 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use super::Family;
+
 /// What loads modules where the user says so.
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Loads the modules that hold the tables of both families, so that their functions can be probed.
+/// A kernel without such a module has its functions built in, or no such tables.
+pub fn load_tables() {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        load(family.module());
+    }
+}
 
 /// Has this program load modules from now on, with the module's name and `-q`, instead of the one
 /// that the kernel's own setting names. The first choice stays.

@@ -10,10 +10,15 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::abi::{
     Counters, CountersInfo, EXTENSION_NAME, GetEntries, GetInfo, Replace, TABLE_NAME,
 };
+use super::clock::Span;
+use super::memory::zeros;
 use super::{Family, module};
 
 /// `IPT_BASE_CTL` and `IP6T_BASE_CTL`: the first option number of either direction.
 const BASE: libc::c_int = 64;
+
+/// How often something is started over when somebody replaces the table meanwhile.
+pub const ATTEMPTS: u32 = 10;
 
 /// Which call to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,12 +193,34 @@ impl Tables {
             padding: 0,
         };
         let failed = |errno| self.error(Call::GetEntries, table, errno);
-        let mut buffer = vec![0; size_of::<GetEntries>() + size as usize];
+        let mut buffer = zeros(size_of::<GetEntries>() + size as usize);
         head.write_to_prefix(&mut buffer)
             .map_err(|_| failed(Errno::EINVAL))?;
         self.get(BASE + 1, &mut buffer).map_err(failed)?;
         buffer.drain(..size_of::<GetEntries>());
         Ok(buffer)
+    }
+
+    /// GET_INFO and GET_ENTRIES, again if the table has another size in between. `made` is told of
+    /// each call and when it was made.
+    pub fn read(
+        &self,
+        table: &str,
+        made: &mut dyn FnMut(Call, Span),
+    ) -> Result<(GetInfo, Vec<u8>), KernelError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (info, span) = Span::around(|| self.info(table));
+            made(Call::GetInfo, span);
+            let info = info?;
+            let (entries, span) = Span::around(|| self.entries(table, info.size));
+            made(Call::GetEntries, span);
+            match entries {
+                Err(error) if error.errno == Errno::EAGAIN && tries < ATTEMPTS => {}
+                entries => return entries.map(|entries| (info, entries)),
+            }
+        }
     }
 
     /// SET_REPLACE. `message` is a [`Replace`] and the entries; its counters pointer is set here.

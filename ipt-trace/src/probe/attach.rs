@@ -20,7 +20,9 @@ use super::{
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Function, Place, SWAP, Spot},
+    table::{
+        ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Function, Place, SWAP, Spot,
+    },
     tracefs,
 };
 
@@ -30,6 +32,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ip
 /// How many ranges the probes' `BH_FUNCTIONS` has room for.
 const BH_FUNCTIONS_MAX: usize = 8;
 
+/// How many threads can be followed at once.
+const FOLLOWED_MAX: u32 = 1 << 16;
 /// Why a kprobe is absent where none is wanted.
 const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
@@ -68,6 +72,8 @@ pub struct Load {
     pub ring_bytes: Option<u32>,
     /// Whether programs of iptables' are announced when they begin.
     pub announce: bool,
+    /// Whether what descends from this process is followed.
+    pub follow: bool,
 }
 
 /// The probes as loaded and attached.
@@ -109,6 +115,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tracefs,
     };
     let mut attacher = attached.attacher(symbols, sites);
+    if how.follow {
+        attacher.follow()?;
+    }
     for row in ATTACH_POINTS {
         if how.announce || !row.is_for_live() {
             attacher.attach(row)?;
@@ -116,6 +125,26 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     }
     attached.symbols = attacher.symbols.and_then(Result::ok);
     Ok(attached)
+}
+
+/// Looks up what would be attached, and says so by [`PointState::Attached`]; nothing is.
+pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let mut points = Vec::new();
+    let mut attacher = Attacher {
+        tier,
+        tracefs: &tracefs,
+        symbols: (tier == Tier::Kprobe).then(Symbols::read),
+        sites: Sites::new(),
+        exact: Vec::new(),
+        ebpf: None,
+        points: &mut points,
+        links: &mut Vec::new(),
+    };
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
+        attacher.attach(row)?;
+    }
+    Ok(points)
 }
 
 impl Attached {
@@ -160,7 +189,7 @@ impl Attached {
             symbols,
             sites,
             exact: Vec::new(),
-            ebpf: &mut self.ebpf,
+            ebpf: Some(&mut self.ebpf),
             points: &mut self.points,
             links: &mut self.links,
         }
@@ -234,6 +263,7 @@ fn load(
         inode: 0,
         pid: 0,
     });
+    let followed = if how.follow { FOLLOWED_MAX } else { 1 };
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
     let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
     let netns_inum = if tier == Tier::Kprobe {
@@ -257,7 +287,8 @@ fn load(
         .override_global("NETNS_INUM", &netns_inum, true)
         .override_global("MASK_WORDS", &mask_words, true)
         .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
-        .override_global(aya_log::LEVEL, &how.log_level, true);
+        .override_global(aya_log::LEVEL, &how.log_level, true)
+        .map_max_entries("FOLLOWED", followed);
     with_locked_memory(|| loader.load(OBJECT))
 }
 
@@ -301,12 +332,46 @@ struct Attacher<'a> {
     sites: Sites,
     /// The spots of functions that were attached at every one of their instructions.
     exact: Vec<(Spot, Function)>,
-    ebpf: &'a mut Ebpf,
+    /// `None` if everything is only looked up.
+    ebpf: Option<&'a mut Ebpf>,
     points: &'a mut Vec<Point>,
     links: &'a mut Vec<(String, Link)>,
 }
 
 impl Attacher<'_> {
+    /// Attaches what follows the processes that this one starts; all of it is needed.
+    fn follow(&mut self) -> Result<(), String> {
+        let mut unfit = None;
+        for row in FOLLOW_POINTS {
+            if let Place::Event {
+                group,
+                name,
+                fields,
+                ..
+            } = row.place
+                && let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields)
+            {
+                // The event has had two layouts, each with a row.
+                unfit = Some(reason);
+                continue;
+            }
+            self.attach(row)?;
+            if let Some(Point { name, state, .. }) = self.points.last()
+                && let PointState::Failed(reason) | PointState::Absent(reason) = state
+            {
+                return Err(cannot_follow(name, reason));
+            }
+        }
+        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
+        match unfit {
+            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
+                "tracepoint:sched:sched_process_fork",
+                &reason,
+            )),
+            _ => Ok(()),
+        }
+    }
+
     fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
         let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
         if row.is_stood_in_for(self.tier, has_event) {
@@ -486,7 +551,8 @@ impl Attacher<'_> {
     }
 
     fn raw_event(&mut self, program: &str, name: &str, since: &str) -> PointState {
-        let mut missing = false;
+        let mut missing =
+            self.ebpf.is_none() && !tracefs::has_event_of_any_group(self.tracefs, name);
         let state = self.state(|this| {
             let program: &mut RawTracePoint = this.program(program)?;
             program.load()?;
@@ -528,12 +594,16 @@ impl Attacher<'_> {
         &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
     {
         self.ebpf
-            .program_mut(name)
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut(name))
             .ok_or(ProgramError::NotLoaded)?
             .try_into()
     }
 
     fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        if self.ebpf.is_none() {
+            return PointState::Attached;
+        }
         match attach(self) {
             Ok(()) => PointState::Attached,
             Err(error) => PointState::Failed(chain(&error)),
@@ -547,6 +617,10 @@ fn load_once(
     load: impl FnOnce() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     if loaded { Ok(()) } else { load() }
+}
+
+fn cannot_follow(name: &str, reason: &str) -> String {
+    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
 }
 
 fn no_tracepoint(since: &str) -> String {

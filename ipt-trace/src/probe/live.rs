@@ -1,15 +1,16 @@
 //! Records handed out as they come, and probes that follow the modules that come and go.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     time::{Duration, Instant},
 };
 
-use ipt_trace_common::Record;
+use ipt_trace_common::{Record, bucket_top};
 
 use super::{
     attach::Attached,
-    recording::{Losses, Point, Tier},
+    recording::{Losses, Point, PointState, SoftirqKind, Tier},
     ring::{self, Reader},
 };
 use crate::kernel::clock::monotonic_ns;
@@ -47,6 +48,10 @@ pub struct Batch {
     pub losses: Losses,
     /// When that was counted (`CLOCK_MONOTONIC`, in nanoseconds).
     pub counted_ns: u64,
+    /// The longest delay of a softirq on any CPU from `counted_ns` of the batch before to this one's,
+    /// in nanoseconds, as the top of its histogram's bucket: at most an eighth above it. 0 if there
+    /// was none, `None` where they are not measured.
+    pub softirq_ns: Option<u64>,
     /// Every attach point, if any has changed.
     pub points: Option<Vec<Point>>,
 }
@@ -56,6 +61,8 @@ pub struct Stream {
     live: Live,
     missed_before: Option<u64>,
     losses: Losses,
+    softirqs: Softirqs,
+    softirq_ns: Option<u64>,
     counted_ns: u64,
     last_record: Instant,
     loaded: [bool; MODULES.len()],
@@ -71,6 +78,8 @@ impl Stream {
                 lost_records: 0,
                 missed_hits: missed_before.map(|_| 0),
             },
+            softirqs: Softirqs::default(),
+            softirq_ns: None,
             counted_ns: monotonic_ns(),
             last_record: now,
             loaded: MODULES.map(is_loaded),
@@ -108,6 +117,7 @@ impl Stream {
             read_ns: reader.read_ns,
             losses: self.losses,
             counted_ns: self.counted_ns,
+            softirq_ns: self.softirq_ns,
             points,
         };
         (self.live.sink)(batch);
@@ -122,6 +132,7 @@ impl Stream {
                 .zip(attached.missed())
                 .map(|(before, now)| now.saturating_sub(before)),
         };
+        self.softirq_ns = self.softirqs.longest(attached);
     }
 
     /// Attaches to modules that were loaded and lets go of those that are gone; gives all points
@@ -147,6 +158,31 @@ impl Stream {
             attached.attach_missing();
         }
         Some(attached.points.clone())
+    }
+}
+
+/// The histograms of softirq delays as they were last.
+#[derive(Default)]
+struct Softirqs(BTreeMap<(u32, u32), Vec<u64>>);
+
+impl Softirqs {
+    /// The longest delay since the last time, as the top of its bucket.
+    fn longest(&mut self, attached: &Attached) -> Option<u64> {
+        let mut points = attached.points.iter();
+        points.find(|point| {
+            point.name.contains("softirq_entry") && point.state == PointState::Attached
+        })?;
+        let mut longest = 0;
+        let during = ring::softirqs(attached).into_iter();
+        for cell in during.filter(|cell| cell.kind == SoftirqKind::During) {
+            let before = self.0.entry((cell.cpu, cell.vector)).or_default();
+            let grown = (0..cell.buckets.len())
+                .rev()
+                .find(|place| cell.buckets[*place] > before.get(*place).copied().unwrap_or(0));
+            longest = longest.max(grown.map_or(0, |place| bucket_top(place).min(cell.max_ns)));
+            *before = cell.buckets;
+        }
+        Some(longest)
     }
 }
 

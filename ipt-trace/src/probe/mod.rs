@@ -2,18 +2,21 @@
 
 mod attach;
 mod btf;
+pub mod file;
 mod identity;
 mod live;
 mod lock_file;
 mod misses;
 mod names;
 mod own;
+mod parse;
 mod recording;
 mod ring;
 mod sample;
 mod session;
 #[doc(hidden)]
 pub mod sites;
+pub mod survey;
 mod symbols;
 mod table;
 mod text;
@@ -22,10 +25,12 @@ mod tracefs;
 
 pub use live::Batch;
 pub use names::Names;
+pub use parse::Document;
 pub use recording::{
     Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
 };
 pub use session::{Options, ProbeError, Session};
-pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place};
+pub use survey::Survey;
+pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
 pub use text::TextError;
 pub use tier::Unavailable;

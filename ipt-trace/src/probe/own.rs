@@ -33,9 +33,21 @@ pub fn kernel_device(device: u64) -> u64 {
 }
 
 /// Has this thread scheduled before others, if it may: processes are gone milliseconds after they
-/// are announced.
+/// are announced, and it does no more than look at them and pass records on.
 pub fn hurry() {
     const NICE: libc::c_int = -15;
+    let parameters = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the struct lives as long as the call; 0 is the calling thread.
+    let result = unsafe {
+        libc::sched_setscheduler(
+            0,
+            libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+            &raw const parameters,
+        )
+    };
+    if result == 0 {
+        return;
+    }
     // SAFETY: the call takes plain numbers; 0 is the calling thread.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
     if result < 0 {

@@ -24,6 +24,7 @@ use super::{
     own,
     recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
     sample,
+    session::Options,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
@@ -55,8 +56,8 @@ pub struct Task {
     pub choice: Choice,
     /// Whether a lower tier will do.
     pub may_fall_back: bool,
-    /// Whether the probes' own diagnostics are wanted.
-    pub log: bool,
+    /// How to run the probes.
+    pub options: Options,
     /// Where records go as they come; without it they are kept for the recording.
     pub live: Option<Live>,
 }
@@ -70,9 +71,10 @@ pub fn run(
     let begin = Instant::now();
     let load = attach::Load {
         // aya-log counts levels from 1, error, to 5, trace.
-        log_level: if task.log { 4 } else { 0 },
+        log_level: if task.options.log { 4 } else { 0 },
         ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
         announce: task.live.is_some(),
+        follow: task.options.follow,
     };
     let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
@@ -92,7 +94,7 @@ pub fn run(
         let _ = stop.blocking_recv();
         return Some(recording);
     };
-    let mut reader = match Reader::new(&mut attached, task.log) {
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
         Ok(reader) => reader,
         Err(reason) => {
             let _ = started.send(Err(Unavailable {
@@ -419,7 +421,8 @@ fn per_cpu<'a, T: aya::Pod>(
         .ok()
 }
 
-fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
+/// The delays of softirqs so far.
+pub fn softirqs(attached: &Attached) -> Vec<SoftirqCell> {
     let Some(map) = per_cpu::<Delays>(attached, "SOFTIRQ_DELAYS") else {
         return Vec::new();
     };

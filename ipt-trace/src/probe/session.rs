@@ -38,6 +38,8 @@ pub enum ProbeError {
 pub struct Options {
     /// Pass the probes' own diagnostics on to the `log` crate. Off, they cost nothing.
     pub log: bool,
+    /// Mark what the processes do that this one starts, and those that they start.
+    pub follow: bool,
 }
 
 /// Attached probes.
@@ -97,7 +99,7 @@ impl Session {
         let task = Task {
             choice,
             may_fall_back: request == Request::Auto,
-            log: options.log,
+            options,
             live,
         };
         let (stop, stopped) = oneshot::channel();

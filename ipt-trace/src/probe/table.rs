@@ -177,6 +177,11 @@ impl AttachPoint {
     }
 }
 
+/// Every row there is.
+pub fn rows() -> impl Iterator<Item = &'static AttachPoint> {
+    ATTACH_POINTS.iter().chain(FOLLOW_POINTS)
+}
+
 /// Programs on functions that stand in for one on an event, where kernels do not have the event.
 const STAND_INS: [(&str, &str); 5] = [
     ("ipi_single", "ipi_send_cpu"),
@@ -213,7 +218,12 @@ impl AttachPoint {
 
 /// The row of this program.
 pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
-    ATTACH_POINTS.iter().find(|point| point.program == program)
+    rows().find(|point| point.program == program)
+}
+
+/// The row that gives this: no two give the same.
+pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
+    rows().find(|point| point.gives == gives)
 }
 
 const fn x_tables(names: &'static [&'static str]) -> Function {
@@ -708,20 +718,55 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
     ),
 ];
 
+/// What follows the processes that the program starts; not attached for anything else. Of the two
+/// rows for forks one fits, since the event's layout has changed.
+pub static FOLLOW_POINTS: &[AttachPoint] = &[
+    raw(
+        "follow_exit",
+        "sched_process_exit",
+        "2.6.31",
+        "when followed threads end",
+        "which processes are the command's",
+    ),
+    raw(
+        "follow_exec",
+        "sched_process_exec",
+        "3.4",
+        "when followed threads take over a process",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork",
+        ("sched", "sched_process_fork"),
+        "6.17",
+        &[field("child_pid", 20, 4)],
+        "the children of followed threads",
+        "which processes are the command's",
+    ),
+    event(
+        "follow_fork_inline_comm",
+        ("sched", "sched_process_fork"),
+        "2.6.31",
+        &[field("child_pid", 44, 4)],
+        "the children of followed threads, on older kernels",
+        "which processes are the command's",
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ATTACH_POINTS, Tier};
+    use super::{ATTACH_POINTS, Tier, rows};
 
     #[test]
     fn each_program_has_one_row() {
-        let programs: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.program).collect();
-        assert_eq!(programs.len(), ATTACH_POINTS.len());
-        let gives: BTreeSet<_> = ATTACH_POINTS.iter().map(|point| point.gives).collect();
+        let programs: BTreeSet<_> = rows().map(|point| point.program).collect();
+        assert_eq!(programs.len(), rows().count());
+        let gives: BTreeSet<_> = rows().map(|point| point.gives).collect();
         assert_eq!(
             gives.len(),
-            ATTACH_POINTS.len(),
+            rows().count(),
             "recordings tell rows apart by it"
         );
     }

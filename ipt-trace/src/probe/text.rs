@@ -12,26 +12,26 @@
 //! 123456789 411 411 1 SwapEnter 0 0x0 0x0 65537
 //! ```
 //!
-//! `softirq-before` has what `softirq` has, of the sample taken before. A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
-//! and maximum in nanoseconds, and the buckets that are not empty; a record is time in
-//! nanoseconds, pid, tid, CPU, site, flags, the words a and b, and the operation. Empty lines and
-//! lines that begin with `#` say nothing.
+//! In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which are not the probes',
+//! and the last line is `end` with the number of records.
+//!
+//! A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
+//! and maximum in nanoseconds, and the buckets that are not empty, and `softirq-before` the same of
+//! the sample taken before; a record is time in nanoseconds, pid, tid, CPU, site, flags, the words a
+//! and b, and the operation. Empty lines and lines that begin with `#` say nothing.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-    str::{FromStr, SplitWhitespace},
-};
+use std::io::{self, Write};
 
-use ipt_trace_common::{BUCKETS, Record, Site};
+use ipt_trace_common::{Record, Site};
 
 use super::{
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
-    table::{ATTACH_POINTS, of_program},
+    parse::Parser,
+    recording::{PointState, Recording, SoftirqCell, SoftirqKind},
+    table::that_gives,
 };
 
 /// The first line.
-const HEADER: &str = "ipt-trace recording 1";
+pub(super) const HEADER: &str = "ipt-trace recording 1";
 
 /// Why a text is not a recording.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,307 +46,109 @@ pub struct TextError {
 impl Recording {
     /// The recording as text.
     pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a string cannot fail.
-        let _ = self.write_text(&mut text);
-        text
-    }
-
-    fn write_text(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "{HEADER}")?;
-        writeln!(
-            text,
-            "tier {} {}",
-            self.tier.name(),
-            one_line(&self.tier_reason)
-        )?;
-        for point in &self.points {
-            let program = ATTACH_POINTS
-                .iter()
-                .find(|row| row.gives == point.gives)
-                .map_or("unknown", |row| row.program);
-            let (state, reason) = match &point.state {
-                PointState::Attached => ("attached", None),
-                PointState::Failed(reason) => ("failed", Some(reason)),
-                PointState::Absent(reason) => ("absent", Some(reason)),
-            };
-            write!(text, "point {program} {state} {}", point.name)?;
-            match reason {
-                Some(reason) => writeln!(text, " {}", one_line(reason))?,
-                None => writeln!(text)?,
-            }
-        }
-        write!(text, "losses {}", self.losses.lost_records)?;
-        match self.losses.missed_hits {
-            Some(missed) => writeln!(text, " {missed}")?,
-            None => writeln!(text, " unknown")?,
-        }
-        for (address, name) in &self.symbols {
-            writeln!(text, "symbol {address:#x} {name}")?;
-        }
-        for cell in &self.softirqs {
-            let SoftirqCell {
-                kind,
-                cpu,
-                vector,
-                count,
-                sum_ns,
-                max_ns,
-                buckets,
-            } = cell;
-            let keyword = match kind {
-                SoftirqKind::During => "softirq",
-                SoftirqKind::Before => "softirq-before",
-            };
-            write!(text, "{keyword} {cpu} {vector} {count} {sum_ns} {max_ns}")?;
-            for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
-                write!(text, " {bucket}:{count}")?;
-            }
-            writeln!(text)?;
-        }
-        for record in &self.records {
-            let Record {
-                time_ns,
-                pid,
-                tid,
-                cpu,
-                flags,
-                a,
-                b,
-                operation,
-                ..
-            } = record;
-            write!(text, "{time_ns} {pid} {tid} {cpu} ")?;
-            match Site::from_number(record.site) {
-                Some(site) => write!(text, "{site:?}")?,
-                None => write!(text, "{}", record.site)?,
-            }
-            writeln!(text, " {flags} {a:#x} {b:#x} {operation}")?;
-        }
-        Ok(())
+        let mut text = Vec::new();
+        // Writing into memory cannot fail.
+        let _ = writeln!(text, "{HEADER}")
+            .and_then(|()| write_summary(&mut text, self))
+            .and_then(|()| write_records(&mut text, &self.records));
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// Reads a recording's text.
     pub fn from_text(text: &str) -> Result<Self, TextError> {
-        let mut recording = Self {
-            tier: Tier::None,
-            tier_reason: String::new(),
-            points: Vec::new(),
-            records: Vec::new(),
-            softirqs: Vec::new(),
-            symbols: BTreeMap::new(),
-            losses: Losses::default(),
-        };
-        let mut lines = text.lines().enumerate();
-        if lines.next().is_none_or(|(_, line)| line != HEADER) {
-            return Err(TextError {
-                line: 1,
-                problem: format!("a recording begins with {HEADER:?}"),
-            });
-        }
-        let (mut has_tier, mut has_losses) = (false, false);
-        for (n, line) in lines {
-            let mut words = Words::of(line);
-            let Some(first) = words.peek().filter(|word| !word.starts_with('#')) else {
-                continue;
-            };
-            let read = match first {
-                "tier" => {
-                    has_tier = true;
-                    words.tier(&mut recording)
-                }
-                "point" => words.point().map(|point| recording.points.push(point)),
-                "losses" => {
-                    has_losses = true;
-                    words.losses().map(|losses| recording.losses = losses)
-                }
-                "symbol" => words.symbol().map(|(address, name)| {
-                    recording.symbols.insert(address, name);
-                }),
-                "softirq" | "softirq-before" => {
-                    words.softirq().map(|cell| recording.softirqs.push(cell))
-                }
-                _ => words.record().map(|record| recording.records.push(record)),
-            };
-            read.map_err(|problem| TextError {
+        let mut parser = Parser::default();
+        for (n, line) in text.lines().enumerate() {
+            parser.line(line).map_err(|problem| TextError {
                 line: n + 1,
                 problem,
             })?;
         }
-        for (there, what) in [(has_tier, "tier"), (has_losses, "losses")] {
-            if !there {
-                return Err(TextError {
-                    line: text.lines().count(),
-                    problem: format!("the recording ends without a {what} line"),
-                });
-            }
-        }
-        Ok(recording)
+        let line = text.lines().count().max(1);
+        let document = parser
+            .finish()
+            .map_err(|problem| TextError { line, problem })?;
+        document.recording.ok_or_else(|| TextError {
+            line,
+            problem: "the recording ends without a tier line".to_owned(),
+        })
     }
+}
+
+/// Everything but the records.
+pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::Result<()> {
+    let (tier, reason) = (recording.tier.name(), one_line(&recording.tier_reason));
+    writeln!(out, "tier {tier} {reason}")?;
+    for point in &recording.points {
+        let program = that_gives(point.gives).map_or("unknown", |row| row.program);
+        let (state, reason) = match &point.state {
+            PointState::Attached => ("attached", None),
+            PointState::Failed(reason) => ("failed", Some(reason)),
+            PointState::Absent(reason) => ("absent", Some(reason)),
+        };
+        write!(out, "point {program} {state} {}", point.name)?;
+        match reason {
+            Some(reason) => writeln!(out, " {}", one_line(reason))?,
+            None => writeln!(out)?,
+        }
+    }
+    write!(out, "losses {}", recording.losses.lost_records)?;
+    match recording.losses.missed_hits {
+        Some(missed) => writeln!(out, " {missed}")?,
+        None => writeln!(out, " unknown")?,
+    }
+    for (address, name) in &recording.symbols {
+        writeln!(out, "symbol {address:#x} {name}")?;
+    }
+    for cell in &recording.softirqs {
+        let SoftirqCell {
+            kind,
+            cpu,
+            vector,
+            count,
+            sum_ns,
+            max_ns,
+            buckets,
+        } = cell;
+        let keyword = match kind {
+            SoftirqKind::During => "softirq",
+            SoftirqKind::Before => "softirq-before",
+        };
+        write!(out, "{keyword} {cpu} {vector} {count} {sum_ns} {max_ns}")?;
+        for (bucket, count) in buckets.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            write!(out, " {bucket}:{count}")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Records, a line each.
+pub(super) fn write_records(out: &mut impl Write, records: &[Record]) -> io::Result<()> {
+    for record in records {
+        let Record {
+            time_ns,
+            pid,
+            tid,
+            cpu,
+            flags,
+            a,
+            b,
+            operation,
+            ..
+        } = record;
+        write!(out, "{time_ns} {pid} {tid} {cpu} ")?;
+        match Site::from_number(record.site) {
+            Some(site) => write!(out, "{site:?}")?,
+            None => write!(out, "{}", record.site)?,
+        }
+        writeln!(out, " {flags} {a:#x} {b:#x} {operation}")?;
+    }
+    Ok(())
 }
 
 /// A reason as it can stand on a line: runs of white space become one blank.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The words of a line, taken one after the other.
-struct Words<'a>(SplitWhitespace<'a>);
-
-impl<'a> Words<'a> {
-    fn of(line: &'a str) -> Self {
-        Self(line.split_whitespace())
-    }
-
-    fn peek(&self) -> Option<&'a str> {
-        self.0.clone().next()
-    }
-
-    fn word(&mut self, what: &str) -> Result<&'a str, String> {
-        self.0.next().ok_or_else(|| format!("{what} is missing"))
-    }
-
-    fn number<T: FromStr>(&mut self, what: &str) -> Result<T, String> {
-        let word = self.word(what)?;
-        word.parse().map_err(|_| format!("{word:?} is no {what}"))
-    }
-
-    fn hexadecimal(&mut self, what: &str) -> Result<u64, String> {
-        let word = self.word(what)?;
-        word.strip_prefix("0x")
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| format!("{word:?} is no {what} (0x and hexadecimal digits)"))
-    }
-
-    fn rest(&mut self) -> String {
-        self.0.by_ref().collect::<Vec<_>>().join(" ")
-    }
-
-    fn end(&mut self) -> Result<(), String> {
-        self.0
-            .next()
-            .map_or(Ok(()), |word| Err(format!("{word:?} is one word too many")))
-    }
-
-    fn tier(&mut self, recording: &mut Recording) -> Result<(), String> {
-        self.word("keyword")?;
-        let name = self.word("tier")?;
-        recording.tier =
-            Tier::from_name(name).ok_or_else(|| format!("there is no tier {name:?}"))?;
-        recording.tier_reason = self.rest();
-        Ok(())
-    }
-
-    fn point(&mut self) -> Result<Point, String> {
-        self.word("keyword")?;
-        let program = self.word("program")?;
-        let row = of_program(program).ok_or_else(|| format!("there is no program {program:?}"))?;
-        let state = self.word("state")?;
-        let name = self.word("name of the attach point")?.to_owned();
-        let reason = self.rest();
-        let state = match (state, reason.is_empty()) {
-            ("attached", true) => PointState::Attached,
-            ("failed", false) => PointState::Failed(reason),
-            ("absent", false) => PointState::Absent(reason),
-            ("attached", false) => return Err("an attached point has no reason".to_owned()),
-            ("failed" | "absent", true) => return Err("the reason is missing".to_owned()),
-            _ => {
-                return Err(format!(
-                    "a point is attached, failed or absent, not {state:?}"
-                ));
-            }
-        };
-        Ok(Point {
-            name,
-            gives: row.gives,
-            state,
-        })
-    }
-
-    fn losses(&mut self) -> Result<Losses, String> {
-        self.word("keyword")?;
-        let lost_records = self.number("number of lost records")?;
-        let missed_hits = match self.peek() {
-            Some("unknown") => {
-                self.word("number of missed hits")?;
-                None
-            }
-            _ => Some(self.number("number of missed hits")?),
-        };
-        self.end()?;
-        Ok(Losses {
-            lost_records,
-            missed_hits,
-        })
-    }
-
-    fn symbol(&mut self) -> Result<(u64, String), String> {
-        self.word("keyword")?;
-        let address = self.hexadecimal("address")?;
-        let name = self.word("name")?.to_owned();
-        self.end()?;
-        Ok((address, name))
-    }
-
-    fn softirq(&mut self) -> Result<SoftirqCell, String> {
-        let kind = match self.word("keyword")? {
-            "softirq-before" => SoftirqKind::Before,
-            _ => SoftirqKind::During,
-        };
-        let mut cell = SoftirqCell {
-            kind,
-            cpu: self.number("CPU")?,
-            vector: self.number("softirq vector")?,
-            count: self.number("count")?,
-            sum_ns: self.number("sum")?,
-            max_ns: self.number("maximum")?,
-            buckets: vec![0; BUCKETS],
-        };
-        for word in self.0.by_ref() {
-            let bad = || format!("{word:?} is no bucket and its count");
-            let (bucket, count) = word.split_once(':').ok_or_else(bad)?;
-            let bucket: usize = bucket.parse().map_err(|_| bad())?;
-            *cell.buckets.get_mut(bucket).ok_or_else(bad)? = count.parse().map_err(|_| bad())?;
-        }
-        let counted: u64 = cell
-            .buckets
-            .iter()
-            .fold(0, |sum, &count| sum.saturating_add(count));
-        if counted != cell.count {
-            return Err(format!(
-                "the buckets hold {counted} delays, not {}",
-                cell.count
-            ));
-        }
-        Ok(cell)
-    }
-
-    fn record(&mut self) -> Result<Record, String> {
-        let time_ns = self.number("time (or keyword)")?;
-        let (pid, tid, cpu) = (
-            self.number("pid")?,
-            self.number("tid")?,
-            self.number("CPU")?,
-        );
-        let name = self.word("site")?;
-        let site = Site::ALL
-            .iter()
-            .find(|site| format!("{site:?}") == name)
-            .ok_or_else(|| format!("there is no site {name:?}"))?;
-        let record = Record {
-            time_ns,
-            pid,
-            tid,
-            cpu,
-            site: *site as u16,
-            flags: self.number("flags")?,
-            a: self.hexadecimal("first word")?,
-            b: self.hexadecimal("second word")?,
-            operation: self.number("operation")?,
-        };
-        self.end()?;
-        Ok(record)
-    }
 }
 
 #[cfg(test)]

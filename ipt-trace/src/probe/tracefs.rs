@@ -64,6 +64,14 @@ pub fn has_event(tracefs: &Path, group: &str, name: &str) -> bool {
     tracefs.join("events").join(group).join(name).is_dir()
 }
 
+/// Whether the kernel has an event of this name in any group: raw tracepoints are named without.
+pub fn has_event_of_any_group(tracefs: &Path, name: &str) -> bool {
+    let groups = fs::read_dir(tracefs.join("events"));
+    groups.is_ok_and(|mut groups| {
+        groups.any(|group| group.is_ok_and(|group| group.path().join(name).is_dir()))
+    })
+}
+
 /// Checks that an event has the fields that a program reads, where the program reads them.
 pub fn check_fields(
     tracefs: &Path,

@@ -15,12 +15,16 @@ use crate::{
 /// The name of the errno in a call's result; `None` if it is none.
 pub(super) fn error(operation: &Operation) -> Option<String> {
     let result = operation.result.filter(|result| *result < 0)?;
-    let errno = i32::try_from(result.checked_neg()?).map_or(Errno::UnknownErrno, Errno::from_raw);
-    Some(if errno == Errno::UnknownErrno {
-        format!("error {result}")
-    } else {
-        format!("{errno:?}")
-    })
+    let number = i32::try_from(result.checked_neg()?);
+    Some(number.map_or_else(|_| format!("error {result}"), errno))
+}
+
+/// An errno's name.
+pub(super) fn errno(number: i32) -> String {
+    match Errno::from_raw(number) {
+        Errno::UnknownErrno => format!("error -{number}"),
+        errno => format!("{errno:?}"),
+    }
 }
 
 /// The kernel's phases of a call.

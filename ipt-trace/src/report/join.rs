@@ -55,7 +55,7 @@ impl<'a> Frame<'a> {
         Replace {
             wall_ns: whole.ns(),
             wall_quality: Quality::Exact,
-            error: None,
+            error: table.refused.map(convert::errno),
             rules: Rules {
                 before: table.rules_before,
                 after: Some(table.rules_after),
@@ -257,7 +257,8 @@ fn note(
     let (Some(first), Some(last)) = (operations.first(), operations.last()) else {
         return;
     };
-    if first.own || last.end_ns < during.start_ns || during.end_ns < first.start_ns {
+    let reported = first.followed && kind == OtherKind::Replace;
+    if first.own || reported || last.end_ns < during.start_ns || during.end_ns < first.start_ns {
         return;
     }
     let family = first.family.map(Family::from);
@@ -265,6 +266,7 @@ fn note(
     let key = (kind as u8, first.pid, family, first.table.clone(), netns);
     let other = others.entry(key).or_insert_with(|| Other {
         kind,
+        by_command: first.followed,
         pid: first.pid,
         comm: None,
         family,

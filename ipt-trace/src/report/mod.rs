@@ -7,6 +7,9 @@ mod join;
 mod machine;
 mod model;
 mod names;
+pub mod probes;
+pub mod properties;
+mod run;
 pub mod schema;
 mod softirq;
 #[cfg(test)]
@@ -17,19 +20,22 @@ mod verdict;
 pub mod words;
 
 use crate::{
-    correlate::{Correlated, correlate},
+    correlate::{self, Correlated, correlate},
+    exec,
     kernel::clock::Span,
-    probe::{self, ATTACH_POINTS, PointState, Recording},
+    probe::{self, PointState, Recording},
     restore::Outcome,
 };
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex, MutexCall,
-    MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules, SCHEMA_VERSION,
-    Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
+    Choice, Drain, Exec, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex,
+    MutexCall, MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules,
+    SCHEMA_VERSION, Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
 };
 pub use names::{Family, Tier};
+pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
+pub use run::{Clock, Run, RunError, Subject, notes_of_others};
 
 impl Report {
     /// The report of the program's own restore; without a recording, of what its clock says.
@@ -56,6 +62,36 @@ impl Report {
         .judged()
     }
 
+    /// The report of every replace of a command that the program ran and of its children.
+    pub fn of_exec(outcome: &exec::Outcome, recording: &Recording, machine: &Machine) -> Self {
+        let correlated = correlate(recording);
+        let frame = frame(&correlated, Some(recording), outcome.whole.start_ns);
+        let replaces = correlated.replaces.iter().filter(|replace| {
+            let mut operations = replace.operations.iter();
+            operations.any(|operation| operation.followed)
+        });
+        let (exit_code, signal) = match outcome.end {
+            exec::End::Exited(code) => (Some(code), None),
+            exec::End::Killed(signal) => (None, Some(signal)),
+        };
+        Self {
+            exec: Some(Exec {
+                command: outcome.command.clone(),
+                wall_ns: outcome.whole.ns(),
+                exit_code,
+                signal,
+            }),
+            replaces: replaces
+                .filter_map(|replace| frame.observed(replace))
+                .collect(),
+            others: frame.others(outcome.whole, true),
+            lock_file: frame.lock_file(),
+            ..empty(Some(recording), machine, frame.losses)
+        }
+        .without_idle_families()
+        .judged()
+    }
+
     /// The report of every replace in a recording but the program's own.
     pub fn of_recording(recording: &Recording, machine: &Machine) -> Self {
         let correlated = correlate(recording);
@@ -63,10 +99,10 @@ impl Report {
             correlated
                 .replaces
                 .iter()
-                .filter(|replace| replace.operations.iter().all(|operation| !operation.own))
+                .filter(|replace| is_foreign(replace))
         };
-        let base_ns = replaces().map(crate::correlate::Replace::start_ns).min();
-        let frame = frame(&correlated, Some(recording), base_ns.unwrap_or(0));
+        let base_ns = first_foreign_ns(&correlated);
+        let frame = frame(&correlated, Some(recording), base_ns);
         let always = Span {
             start_ns: 0,
             end_ns: u64::MAX,
@@ -105,6 +141,18 @@ impl Report {
             ..self
         }
     }
+}
+
+/// Whether no operation of a replace is the program's own.
+fn is_foreign(replace: &correlate::Replace) -> bool {
+    replace.operations.iter().all(|operation| !operation.own)
+}
+
+/// When the first replace of another program began, or 0.
+fn first_foreign_ns(correlated: &Correlated) -> u64 {
+    let replaces = correlated.replaces.iter();
+    let foreign = replaces.filter(|replace| is_foreign(replace));
+    foreign.map(correlate::Replace::start_ns).min().unwrap_or(0)
 }
 
 impl Replace {
@@ -158,13 +206,11 @@ fn frame<'a>(correlated: &'a Correlated, recording: Option<&Recording>, base_ns:
 fn empty(recording: Option<&Recording>, machine: &Machine, losses: Option<Losses>) -> Report {
     Report {
         schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
+        tool: Tool::this(),
         machine: machine.clone(),
         probes: probes(recording),
         restore: None,
+        exec: None,
         replaces: Vec::new(),
         others: Vec::new(),
         softirqs: recording.and_then(softirq::softirqs),
@@ -215,7 +261,5 @@ fn probes(recording: Option<&Recording>) -> Probes {
 
 /// What a report lacks without the points that give this.
 fn lacks(gives: &'static str) -> &'static str {
-    let mut rows = ATTACH_POINTS.iter();
-    rows.find(|row| row.gives == gives)
-        .map_or(gives, |row| row.lacks)
+    probe::that_gives(gives).map_or(gives, |row| row.lacks)
 }

@@ -30,9 +30,12 @@ pub struct Report {
     pub probes: Probes,
     /// The program's own restore; null if it only measured.
     pub restore: Option<Restore>,
+    /// The command that was run; null if none was.
+    pub exec: Option<Exec>,
     /// The replaces that the report is about, in the order of their beginnings.
     pub replaces: Vec<Replace>,
-    /// What other processes did with tables meanwhile.
+    /// What else was done with tables meanwhile: by other processes, and by the command beside
+    /// its replaces.
     pub others: Vec<Other>,
     /// Raise-to-entry delays of softirqs on all CPUs while a call was under way, by vector; null
     /// if not measured.
@@ -55,6 +58,16 @@ pub struct Tool {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+impl Tool {
+    /// This program.
+    pub fn this() -> Self {
+        Self {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// The probes.
@@ -99,6 +112,19 @@ pub struct Restore {
     /// Who held the lock file while it was waited for, the longest first. It was looked at now and
     /// then, so that shares are approximated; a holder of another pid namespace is not seen.
     pub lock_holders: Vec<LockFileHolder>,
+}
+
+/// A command that was run, and whose replaces the report is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Exec {
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// From its start to its end.
+    pub wall_ns: u64,
+    /// The code that it exited with; null if a signal killed it.
+    pub exit_code: Option<i32>,
+    /// The number of the signal that killed it; null if it exited.
+    pub signal: Option<i32>,
 }
 
 /// One table's replace.
@@ -304,11 +330,13 @@ pub struct IpiCause {
     pub sync_ns: Option<u64>,
 }
 
-/// What one other process did with one table while the run was under way.
+/// What one process did with one table while the run was under way, beside the report's replaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Other {
     /// What it did.
     pub kind: OtherKind,
+    /// Whether the process is the command that was run, or descends from it.
+    pub by_command: bool,
     /// The process.
     pub pid: u32,
     /// Its thread's comm; null if not seen.
@@ -334,7 +362,7 @@ pub struct Other {
     pub hold_quality: Option<Quality>,
 }
 
-/// What another process did.
+/// What such a process did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OtherKind {

@@ -1,16 +1,25 @@
-//! The JSON schema of the report, made from its types.
+//! The JSON schemas of the documents, made from their types.
 
-use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use super::model::Report;
+use super::{ProbeTable, model::Report};
 
-/// The schema, in JSON Schema's draft 2020-12.
+/// The report's schema, in JSON Schema's draft 2020-12.
 pub fn schema() -> Value {
+    of::<Report>()
+}
+
+/// That of the table of attach points.
+pub fn probes() -> Value {
+    of::<ProbeTable>()
+}
+
+fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
     settings
         .into_generator()
-        .into_root_schema_for::<Report>()
+        .into_root_schema_for::<T>()
         .to_value()
 }
 
@@ -18,22 +27,29 @@ pub fn schema() -> Value {
 mod tests {
     use std::{env, fs, path::PathBuf};
 
-    use super::schema;
+    use serde_json::Value;
+
+    use super::{probes, schema};
 
     /// With `UPDATE_SCHEMA=1` in the environment, the file is written instead of compared.
-    #[test]
-    fn the_documented_schema_is_that_of_the_types() {
+    fn check(file: &str, schema: &Value) {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let path = root.join("../docs/report.schema.json");
-        let expected = format!("{:#}\n", schema());
+        let path = root.join("../docs").join(file);
+        let expected = format!("{schema:#}\n");
         if env::var_os("UPDATE_SCHEMA").is_some() {
             fs::write(&path, &expected).unwrap();
         }
         let documented = fs::read_to_string(&path).unwrap_or_default();
         assert!(
             documented == expected,
-            "docs/report.schema.json is not the schema of the types: \
+            "docs/{file} is not the schema of the types: \
              run the tests with UPDATE_SCHEMA=1 and look at what changed"
         );
+    }
+
+    #[test]
+    fn the_documented_schema_is_that_of_the_types() {
+        check("report.schema.json", &schema());
+        check("probes.schema.json", &probes());
     }
 }

@@ -72,6 +72,7 @@ impl Run {
             attempts: 0,
             read_because: None,
             counters_added: false,
+            refused: None,
             steps: Vec::new(),
         });
         self.step(Step::Info, |tape| {

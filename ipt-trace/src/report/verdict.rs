@@ -86,7 +86,10 @@ fn nothing_replaced(report: &Report, windows: &[Found<'_>]) -> Option<String> {
         .iter()
         .map(|replace| replace.error.as_deref());
     if report.replaces.is_empty() {
-        return Some("No table was replaced.".to_owned());
+        return Some(match report.exec {
+            Some(_) => "The command replaced no table.".to_owned(),
+            None => "No table was replaced.".to_owned(),
+        });
     }
     let first = errors.next()??;
     if !windows.is_empty() || errors.any(|error| error.is_none()) {

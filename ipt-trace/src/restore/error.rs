@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use super::TableOutcome;
+use super::{Outcome, TableOutcome};
 use crate::kernel::KernelError;
 use crate::kernel::lock::LockError;
 use crate::ruleset::entry::EntryError;
@@ -42,6 +42,24 @@ pub enum RestoreError {
     },
 }
 
+/// A restore that did not come to its end.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Why.
+    pub error: RestoreError,
+    /// What was done by then, if it came to swapping tables.
+    pub outcome: Option<Box<Outcome>>,
+}
+
+impl From<RestoreError> for Stopped {
+    fn from(error: RestoreError) -> Self {
+        Self {
+            error,
+            outcome: None,
+        }
+    }
+}
+
 /// What the kernel refused or holds.
 #[derive(Debug, thiserror::Error)]
 pub enum Cause {
@@ -70,10 +88,11 @@ impl RestoreError {
         }
     }
 
-    /// The same failure, after these tables had been swapped.
+    /// The same failure, after some tables had been swapped.
     pub(super) fn after(mut self, tables: &[TableOutcome]) -> Self {
         if let Self::Kernel { committed, .. } = &mut self {
-            *committed = tables.iter().map(|table| table.table.clone()).collect();
+            let swapped = tables.iter().filter(|table| table.refused.is_none());
+            *committed = swapped.map(|table| table.table.clone()).collect();
         }
         self
     }

@@ -19,7 +19,7 @@ use crate::kernel::lock::{Holder, Wait, XtablesLock};
 use crate::kernel::{Family, Tables};
 use crate::ruleset::{self, ReadError, Table};
 
-pub use error::RestoreError;
+pub use error::{RestoreError, Stopped};
 pub use outcome::{Outcome, Step, TableOutcome};
 use table::{Changes, Prepared};
 
@@ -105,7 +105,7 @@ impl Restore {
     }
 
     /// Takes the lock, lays out every table, and swaps one after another.
-    pub fn run(self, progress: &mut dyn Progress) -> Result<Outcome, RestoreError> {
+    pub fn run(self, progress: &mut dyn Progress) -> Result<Outcome, Stopped> {
         let kernel = Tables::open(self.config.family).map_err(RestoreError::nothing_done)?;
         progress.step("waiting for the lock");
         let (lock, lock_wait) = Span::around(|| {
@@ -113,17 +113,17 @@ impl Restore {
                 progress.waiting(waited, holder);
             })
         });
-        let lock = lock?;
+        let lock = lock.map_err(RestoreError::from)?;
         let lock_holders = lock.holders().to_vec();
         let prepared = prepare(self.content, &kernel, progress)?;
-        let tables = if self.config.test {
-            Vec::new()
+        let (tables, done) = if self.config.test {
+            (Vec::new(), Ok(()))
         } else {
-            swap(prepared, &kernel, progress)?
+            swap(prepared, &kernel, progress)
         };
         drop(lock);
         let end_ns = monotonic_ns();
-        Ok(Outcome {
+        let outcome = Outcome {
             input: self.input,
             whole: Span {
                 start_ns: self.start_ns,
@@ -137,7 +137,14 @@ impl Restore {
             lock_wait: Some(lock_wait),
             lock_holders,
             tables,
-        })
+        };
+        match done {
+            Ok(()) => Ok(outcome),
+            Err(error) => Err(Stopped {
+                error,
+                outcome: Some(Box::new(outcome)),
+            }),
+        }
     }
 }
 
@@ -173,12 +180,12 @@ fn prepare(
     Ok(prepared)
 }
 
-/// Swaps one table after another.
+/// Swaps one table after another, up to one that is refused. Gives what was done in any case.
 fn swap(
     prepared: Vec<Prepared>,
     kernel: &Tables,
     progress: &mut dyn Progress,
-) -> Result<Vec<TableOutcome>, RestoreError> {
+) -> (Vec<TableOutcome>, Result<(), RestoreError>) {
     let mut tables: Vec<TableOutcome> = Vec::with_capacity(prepared.len());
     let mut swapped = HashSet::new();
     for mut table in prepared {
@@ -190,12 +197,15 @@ fn swap(
             // It stands twice in the input: what was known of it is no longer so.
             table.refresh(kernel).and_then(|()| table.swap(kernel))
         };
-        match result {
-            Ok(()) => tables.push(table.outcome()),
-            Err(error) => return Err(error.after(&tables)),
+        if table.is_swapped_or_refused() {
+            tables.push(table.outcome());
+        }
+        if let Err(error) = result {
+            let error = error.after(&tables);
+            return (tables, Err(error));
         }
     }
-    Ok(tables)
+    (tables, Ok(()))
 }
 
 fn read_content(config: &Config, input: &str) -> Result<Content, RestoreError> {

@@ -1,9 +1,12 @@
 //! What a restore did, by the program's own clock; `report` joins it with the probes' recording.
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernel::{Family, clock::Span, lock::Holder};
 
 /// A step of a table's replace as the program sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// GET_INFO: sizes and hooks of the table as it is.
     Info,
@@ -18,7 +21,7 @@ pub enum Step {
 }
 
 /// What was done to one table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableOutcome {
     /// The family.
     pub family: Family,
@@ -40,12 +43,14 @@ pub struct TableOutcome {
     pub read_because: Option<String>,
     /// Whether SET_ADD_COUNTERS was called; it is left out when every counter to add is zero.
     pub counters_added: bool,
+    /// The errno with which the kernel refused it in the end; then it has the table that it had.
+    pub refused: Option<i32>,
     /// The steps in their order, repeated steps repeated.
     pub steps: Vec<(Step, Span)>,
 }
 
 /// What a restore did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The input as the user named it, `-` for standard input.
     pub input: String,
@@ -60,6 +65,6 @@ pub struct Outcome {
     /// Who held it while it was waited for, and for how many nanoseconds, as far as that was looked
     /// at.
     pub lock_holders: Vec<(Holder, u64)>,
-    /// The tables in the order of their COMMIT lines.
+    /// The tables in the order of their COMMIT lines, up to one that was refused.
     pub tables: Vec<TableOutcome>,
 }

@@ -8,13 +8,10 @@ use super::error::{Cause, RestoreError};
 use super::outcome::{Step, TableOutcome};
 use crate::kernel::abi::{GetInfo, HOOKS};
 use crate::kernel::clock::Span;
-use crate::kernel::sockopt::Call;
-use crate::kernel::{Family, KernelError, Tables};
+use crate::kernel::sockopt::{ATTEMPTS, Call};
+use crate::kernel::{Family, Tables};
 use crate::ruleset::snapshot::Snapshot;
 use crate::ruleset::{self, Blob, KeptPolicy, Options, Table, assemble};
-
-/// How often a table is started over when somebody replaces it between reading and swapping.
-const ATTEMPTS: u32 = 10;
 
 /// Text that changes tables.
 #[derive(Debug)]
@@ -60,12 +57,16 @@ enum Source {
     Input(Box<Table>),
     /// From the present table and what the input changes.
     Changes(Rc<Changes>),
+    /// From the input alone, and nothing of the present table is in it: laid out once, it stays as
+    /// it is, and the input's own table need not be kept.
+    Final,
 }
 
 /// A table that is laid out and can be swapped.
 pub(super) struct Prepared {
     source: Source,
     blob: Blob,
+    swapped: bool,
     outcome: TableOutcome,
 }
 
@@ -94,9 +95,14 @@ impl Prepared {
         kernel: &Tables,
     ) -> Result<Self, RestoreError> {
         let blob = lay_out(&source, kernel, &mut outcome)?;
+        let source = match source {
+            Source::Input(_) if outcome.read_because.is_none() => Source::Final,
+            source => source,
+        };
         Ok(Self {
             source,
             blob,
+            swapped: false,
             outcome,
         })
     }
@@ -106,9 +112,15 @@ impl Prepared {
         &self.outcome.table
     }
 
-    /// Lays the table out anew, for what the kernel has by now.
+    /// Fits the table to what the kernel has by now.
     pub fn refresh(&mut self, kernel: &Tables) -> Result<(), RestoreError> {
-        self.blob = lay_out(&self.source, kernel, &mut self.outcome)?;
+        if let Source::Final = self.source {
+            let info = ask(kernel, &mut self.outcome)?;
+            self.outcome.entries_before = info.num_entries;
+            self.blob.replaces(&info);
+        } else {
+            self.blob = lay_out(&self.source, kernel, &mut self.outcome)?;
+        }
         Ok(())
     }
 
@@ -126,17 +138,26 @@ impl Prepared {
                 Err(error) if error.errno == Errno::EAGAIN && self.outcome.attempts < ATTEMPTS => {
                     self.refresh(kernel)?;
                 }
-                Err(error) => return Err(RestoreError::nothing_done(error)),
+                Err(error) => {
+                    self.outcome.refused = Some(error.errno as i32);
+                    return Err(RestoreError::nothing_done(error));
+                }
             }
         };
+        self.swapped = true;
         if let Some(additions) = self.blob.additions(&old) {
             let name = &self.outcome.table;
             let (result, span) = Span::around(|| kernel.add_counters(name, &additions));
             self.outcome.steps.push((Step::AddCounters, span));
-            self.outcome.counters_added = true;
+            self.outcome.counters_added = result.is_ok();
             result.map_err(RestoreError::nothing_done)?;
         }
         Ok(())
+    }
+
+    /// Whether the kernel has decided on it.
+    pub const fn is_swapped_or_refused(&self) -> bool {
+        self.swapped || self.outcome.refused.is_some()
     }
 
     /// What was done.
@@ -175,6 +196,7 @@ fn no_outcome(family: Family, table: &str, read_because: Option<String>) -> Tabl
         attempts: 0,
         read_because,
         counters_added: false,
+        refused: None,
         steps: Vec::new(),
     }
 }
@@ -189,9 +211,7 @@ fn lay_out(
         outcome.rules_before = u32::try_from(snapshot.rule_count()).ok();
         (info, Some(snapshot))
     } else {
-        let (info, span) = Span::around(|| kernel.info(&outcome.table));
-        outcome.steps.push((Step::Info, span));
-        (info.map_err(RestoreError::nothing_done)?, None)
+        (ask(kernel, outcome)?, None)
     };
     outcome.entries_before = info.num_entries;
     let policies = kept.as_ref().map_or([None; HOOKS], kept_policies);
@@ -205,6 +225,9 @@ fn lay_out(
         (Source::Changes(changes), None) => Err(RestoreError::Empty {
             input: changes.input.clone(),
         }),
+        (Source::Final, _) => Err(RestoreError::Empty {
+            input: outcome.table.clone(),
+        }),
     });
     outcome.steps.push((Step::Encode, span));
     let blob = blob?;
@@ -212,6 +235,13 @@ fn lay_out(
     outcome.rules_after = blob.rules;
     outcome.blob_bytes = blob.size() as u64;
     Ok(blob)
+}
+
+/// GET_INFO.
+fn ask(kernel: &Tables, outcome: &mut TableOutcome) -> Result<GetInfo, RestoreError> {
+    let (info, span) = Span::around(|| kernel.info(&outcome.table));
+    outcome.steps.push((Step::Info, span));
+    info.map_err(RestoreError::nothing_done)
 }
 
 fn encode(
@@ -222,35 +252,25 @@ fn encode(
     assemble(table, info, policies).map_err(RestoreError::nothing_done)
 }
 
-/// GET_INFO and GET_ENTRIES, again if the table changed in between.
+/// The table as it is.
 fn read(kernel: &Tables, outcome: &mut TableOutcome) -> Result<(GetInfo, Snapshot), RestoreError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let (info, span) = Span::around(|| kernel.info(&outcome.table));
-        outcome.steps.push((Step::Info, span));
-        let info = info.map_err(RestoreError::nothing_done)?;
-        let (bytes, span) = Span::around(|| kernel.entries(&outcome.table, info.size));
-        outcome.steps.push((Step::Read, span));
-        match bytes {
-            Ok(bytes) => {
-                let snapshot = Snapshot::decode(outcome.family, &info, bytes);
-                return match snapshot {
-                    Ok(snapshot) => Ok((info, snapshot)),
-                    Err(error) => Err(RestoreError::nothing_done(Cause::Entries {
-                        table: outcome.table.clone(),
-                        error,
-                    })),
-                };
-            }
-            Err(error) if changed(&error) && tries < ATTEMPTS => {}
-            Err(error) => return Err(RestoreError::nothing_done(error)),
-        }
-    }
-}
-
-fn changed(error: &KernelError) -> bool {
-    error.call == Call::GetEntries && error.errno == Errno::EAGAIN
+    let steps = &mut outcome.steps;
+    let read = kernel.read(&outcome.table, &mut |call, span| {
+        let step = if call == Call::GetInfo {
+            Step::Info
+        } else {
+            Step::Read
+        };
+        steps.push((step, span));
+    });
+    let (info, entries) = read.map_err(RestoreError::nothing_done)?;
+    let snapshot = Snapshot::decode(outcome.family, &info, entries).map_err(|error| {
+        RestoreError::nothing_done(Cause::Entries {
+            table: outcome.table.clone(),
+            error,
+        })
+    })?;
+    Ok((info, snapshot))
 }
 
 fn kept_policies(snapshot: &Snapshot) -> [Option<KeptPolicy>; HOOKS] {

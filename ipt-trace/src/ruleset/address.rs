@@ -74,22 +74,23 @@ fn parse_dotted(word: &str) -> Option<Ipv4Addr> {
 /// Four decimal numbers without zeros before them: what nearly every address is.
 fn parse_plain_dotted(word: &[u8]) -> Option<[u8; 4]> {
     let mut octets = [0; 4];
-    let (mut index, mut number, mut digits) = (0, 0u8, 0);
-    for &byte in word {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 && (number != 0 || digits == 0) {
-            number = number.checked_mul(10)?.checked_add(digit)?;
+    let (mut index, mut number, mut digits) = (0, 0u32, 0);
+    for &byte in word.iter().chain(b".") {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        if digit < 10 && digits < 3 {
+            number = number * 10 + digit;
             digits += 1;
-        } else if byte == b'.' && digits > 0 && index < 3 {
-            octets[index] = number;
-            index += 1;
-            (number, digits) = (0, 0);
-        } else {
+            continue;
+        }
+        let least = [u32::MAX, 0, 10, 100][digits];
+        if byte != b'.' || number < least {
             return None;
         }
+        *octets.get_mut(index)? = u8::try_from(number).ok()?;
+        index += 1;
+        (number, digits) = (0, 0);
     }
-    octets[3] = number;
-    (index == 3 && digits > 0).then_some(octets)
+    (index == 4).then_some(octets)
 }
 
 fn parse_c_dotted(word: &str) -> Option<Ipv4Addr> {
@@ -155,10 +156,7 @@ pub fn parse_list(
 pub fn parse_one(word: &[u8], family: Family) -> Option<(Address, Address)> {
     let slash = word.iter().rposition(|byte| *byte == b'/');
     let (host, mask) = match slash {
-        Some(slash) => {
-            let mask = std::str::from_utf8(&word[slash + 1..]).ok()?;
-            (&word[..slash], parse_mask(mask, family).ok()?)
-        }
+        Some(slash) => (&word[..slash], plain_mask(&word[slash + 1..], family)?),
         None => (word, all_ones(family)),
     };
     let address = match family {
@@ -166,6 +164,19 @@ pub fn parse_one(word: &[u8], family: Family) -> Option<(Address, Address)> {
         Family::Ipv6 => parse_literal(std::str::from_utf8(host).ok()?, family)?,
     };
     Some((masked(address, mask), mask))
+}
+
+/// The mask of a prefix length of one or two plain digits.
+fn plain_mask(word: &[u8], family: Family) -> Option<Address> {
+    let digits = match word {
+        [last] => [b'0', *last],
+        [b'1'..=b'9', _] => [word[0], word[1]],
+        _ => return None,
+    };
+    let [tens, ones] = digits.map(|digit| digit.wrapping_sub(b'0'));
+    let length = tens * 10 + Some(ones).filter(|ones| *ones < 10)?;
+    let bits = 8 * family.layout().address;
+    (usize::from(length) <= bits).then(|| prefix_mask(length))
 }
 
 /// Whether this can only be a mistyped address, which is not worth a name server's while.
@@ -331,7 +342,9 @@ pub fn parse_interface(word: &[u8]) -> Result<([u8; INTERFACE], [u8; INTERFACE])
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_interface, parse_ipv4_host, parse_list, write_address, write_mask};
+    use super::{
+        parse_interface, parse_ipv4_host, parse_list, parse_one, write_address, write_mask,
+    };
     use crate::kernel::Family;
 
     fn mask(bytes: &[u8]) -> String {
@@ -384,6 +397,56 @@ mod tests {
         );
         assert!(parse_ipv4_host("10.1.2.3/255.0.255.0").is_err());
         assert!(parse_ipv4_host("10.1.2.3/0.0.0.0").is_ok());
+    }
+
+    #[test]
+    fn one_address_is_read_as_in_a_list() {
+        for word in [
+            "1.2.3.4",
+            "0.0.0.0",
+            "255.255.255.255",
+            "10.20.30.40/8",
+            "10.1.2.3/0",
+            "10.1.2.3/32",
+            "10.1.2.3/33",
+            "10.1.2.3/08",
+            "10.1.2.3/",
+            "10.1.2.3/1x",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.256",
+            "1.2.3.04",
+            "1.2.3.",
+            ".1.2.3",
+            "1..2.3",
+            "1.2.3.4444",
+            "1.2.3.4,1.2.3.5",
+            "a.b",
+            "",
+            "/8",
+            "10.1.2.3/255.0.0.0",
+        ] {
+            let one = parse_one(word.as_bytes(), Family::Ipv4);
+            let mut list = Vec::new();
+            let read = parse_list(word, Family::Ipv4, &mut list).is_ok();
+            assert!(one.is_none() || read && list == [one.unwrap()], "{word}");
+        }
+        for word in [
+            "::1",
+            "fe80::/10",
+            "fe80::1/64",
+            "::/0",
+            "::1/129",
+            "::1/128",
+            "x::",
+        ] {
+            let one = parse_one(word.as_bytes(), Family::Ipv6);
+            let mut list = Vec::new();
+            let read = parse_list(word, Family::Ipv6, &mut list).is_ok();
+            assert!(one.is_none() || read && list == [one.unwrap()], "{word}");
+        }
+        assert!(parse_one(b"10.0.0.1/32", Family::Ipv4).is_some());
+        assert!(parse_one(b"fe80::/10", Family::Ipv6).is_some());
     }
 
     #[test]

@@ -49,6 +49,14 @@ struct KeptCounters {
 }
 
 impl Blob {
+    /// Makes it replace the table of which this is what the kernel says.
+    pub fn replaces(&mut self, info: &GetInfo) {
+        if let Ok((mut head, _)) = Replace::read_from_prefix(&self.message) {
+            head.num_counters = info.num_entries;
+            self.message[..size_of::<Replace>()].copy_from_slice(head.as_bytes());
+        }
+    }
+
     /// Size of the entries in bytes.
     pub const fn size(&self) -> usize {
         self.message.len() - size_of::<Replace>()

@@ -19,10 +19,14 @@ pub mod print;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 pub mod raw;
+#[cfg(test)]
+mod revisions;
 mod rule;
 pub mod snapshot;
 mod sparse;
 mod table;
+#[cfg(test)]
+mod together;
 mod words;
 
 pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};

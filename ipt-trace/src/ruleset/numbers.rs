@@ -107,8 +107,8 @@ fn parse_service(word: &str, protocol: u8) -> Result<u16, String> {
         .map(|(_, (port, _))| *port)
         .ok_or_else(|| {
             let by = protocol_name(protocol).filter(|_| protocol != 0);
-            let by = by.map_or(String::new(), |name| format!(" by {name}"));
-            format!("\"{word}\" is neither a port nor a service{by} of /etc/services")
+            let by = by.map_or(String::new(), |name| format!("{name} "));
+            format!("\"{word}\" is neither a port nor a {by}service of /etc/services")
         })
 }
 

@@ -285,7 +285,7 @@ fn small(size: usize) -> [u8; 2] {
 }
 
 /// A ruleset with every option of every extension, to begin from.
-const EVERY_OPTION: &str = include_str!("../../tests/rulesets/every-option.rules");
+pub(super) const EVERY_OPTION: &str = include_str!("../../tests/rulesets/every-option.rules");
 
 #[cfg(test)]
 mod tests {

@@ -10,14 +10,17 @@ use std::ops::Range;
 /// Bits of a head that count an entry's words; the others say which of its first words are there.
 const COUNT_BITS: usize = 16;
 
+/// Of those bits, the one that says that an entry is like another.
+const LIKE: u64 = 1 << (COUNT_BITS - 1);
+
 /// How many words the head itself tells of.
 const IN_HEAD: usize = 64 - COUNT_BITS;
 
 /// Entries one after another. Each is a head, more bits of what is there if it has more than
 /// [`IN_HEAD`] words, and the words that are not zero.
 ///
-/// One that is like another has a head whose count is zero, for [`COUNT_BITS`] bits behind which
-/// stands what it is like; then bits of which words differ, and those.
+/// One that is like another has a head with [`LIKE`], what it is like instead of the count, and
+/// bits of which words differ; then those.
 #[derive(Clone, Debug, Default)]
 pub struct SparseEntries {
     words: Vec<u64>,
@@ -28,16 +31,16 @@ pub struct SparseEntries {
 #[derive(Clone, Debug)]
 struct Model {
     entry: Box<[u8]>,
-    /// Where in it are the words that may differ: 64 at most.
+    /// Where in it are the words that may differ: [`IN_HEAD`] at most.
     may_differ: Box<[u16]>,
 }
 
 /// Index of a model.
 pub type ModelId = u32;
 
-/// Words of an entry, by its head; none if it is like another.
+/// Words of an entry, by its head; what it is like if it is.
 const fn count(head: u64) -> usize {
-    (head & ((1 << COUNT_BITS) - 1)) as usize
+    (head & (LIKE - 1)) as usize
 }
 
 fn word_at(entry: &[u8], at: u16) -> u64 {
@@ -62,7 +65,7 @@ impl SparseEntries {
     }
 
     /// Takes an entry for others to be like, but for these bytes. `None` if that would be too many
-    /// of them.
+    /// of either.
     pub fn add_model(
         &mut self,
         entry: &[u8],
@@ -80,7 +83,7 @@ impl SparseEntries {
             .map(|word| u16::try_from(word * size_of::<u64>()).ok())
             .collect::<Option<Box<[u16]>>>()?;
         let id = ModelId::try_from(self.models.len()).ok()?;
-        (places.len() <= 64).then(|| {
+        (places.len() <= IN_HEAD && u64::from(id) < LIKE).then(|| {
             self.models.push(Model {
                 entry: entry.into(),
                 may_differ: places,
@@ -95,7 +98,6 @@ impl SparseEntries {
         let start = self.words.len();
         let place = u32::try_from(start).ok()?;
         let model = self.models.get(id as usize)?;
-        self.words.push(u64::from(id) << COUNT_BITS);
         self.words.push(0);
         let mut differ = 0;
         for (index, &at) in model.may_differ.iter().enumerate() {
@@ -105,7 +107,7 @@ impl SparseEntries {
                 self.words.push(word);
             }
         }
-        self.words[start + 1] = differ;
+        self.words[start] = differ << COUNT_BITS | LIKE | u64::from(id);
         Some(place)
     }
 
@@ -146,8 +148,8 @@ impl SparseEntries {
 
     /// What the entry of this head is like, if anything.
     fn model(&self, head: u64) -> Option<&Model> {
-        let id = usize::try_from(head >> COUNT_BITS).ok()?;
-        (count(head) == 0).then(|| self.models.get(id)).flatten()
+        let like = head & LIKE != 0;
+        like.then(|| self.models.get(count(head))).flatten()
     }
 
     /// Bytes of the entry at a place.
@@ -191,10 +193,8 @@ impl SparseEntries {
 
     fn write_like(&self, model: &Model, start: usize, out: &mut [u8]) {
         out.copy_from_slice(&model.entry);
-        let &[mut differ, ref words @ ..] = &self.words[start + 1..] else {
-            return;
-        };
-        for word in words {
+        let mut differ = self.words[start] >> COUNT_BITS;
+        for word in &self.words[start + 1..] {
             if differ == 0 {
                 break;
             }
@@ -250,7 +250,7 @@ mod tests {
             let mut like = first.clone();
             like[at..end].copy_from_slice(&second[at..end]);
             let model = entries.add_model(&first, std::iter::once(at..end));
-            prop_assert_eq!(model.is_some(), end.div_ceil(8) - at / 8 <= 64);
+            prop_assert_eq!(model.is_some(), end.div_ceil(8) - at / 8 <= super::IN_HEAD);
             if let Some(model) = model {
                 let places = [&first, &like].map(|entry| entries.push_like(model, entry).unwrap());
                 prop_assert_eq!(&read(&entries, places[0]), &first);

@@ -327,7 +327,9 @@ impl Table {
     fn is_end(&self, entry: &[u8]) -> bool {
         // What nearly every rule has says that it is none, without a look at the rest.
         let layout = self.family.layout();
-        if entry[layout.target_offset..][..2] != (layout.size as u16).to_ne_bytes() {
+        if entry[layout.target_offset..][..2]
+            != u16::try_from(layout.size).unwrap_or(0).to_ne_bytes()
+        {
             return false;
         }
         EntryRef::parse(entry, 0, self.family)

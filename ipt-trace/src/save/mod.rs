@@ -2,15 +2,10 @@
 
 use std::io::{self, Write};
 
-use nix::errno::Errno;
-
 use crate::kernel::{Family, KernelError, Tables};
 use crate::ruleset::entry::EntryError;
 use crate::ruleset::print::{PrintError, Wordless, print_table};
 use crate::ruleset::snapshot::Snapshot;
-
-/// How often a table is read again that changes while it is read.
-const ATTEMPTS: u32 = 10;
 
 /// Why a table could not be saved.
 #[derive(Debug, thiserror::Error)]
@@ -88,21 +83,9 @@ fn now() -> impl std::fmt::Display {
 }
 
 fn read(kernel: &Tables, table: &str) -> Result<Snapshot, SaveError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let info = kernel.info(table)?;
-        match kernel.entries(table, info.size) {
-            Ok(bytes) => {
-                return Snapshot::decode(kernel.family(), &info, bytes).map_err(|error| {
-                    SaveError::Entries {
-                        table: table.to_owned(),
-                        error,
-                    }
-                });
-            }
-            Err(error) if error.errno == Errno::EAGAIN && tries < ATTEMPTS => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let (info, entries) = kernel.read(table, &mut |_, _| ())?;
+    Snapshot::decode(kernel.family(), &info, entries).map_err(|error| SaveError::Entries {
+        table: table.to_owned(),
+        error,
+    })
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::{
     event::{Event, Kind, Netns, timestamp},
     identity::Shared,
+    lock_file::LockFile,
 };
 use crate::{
     correlate::{
@@ -30,6 +31,9 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Processes that were not heard of for so long are looked up again.
 const REMEMBER: Duration = Duration::from_secs(30);
+
+/// So many stretches of softirq delays are remembered: two minutes.
+const SOFTIRQ_STRETCHES: usize = 600;
 
 /// So many stretches in which something was lost are remembered.
 const LOSSY_STRETCHES: usize = 64;
@@ -62,10 +66,10 @@ pub type SwapId = (u32, u64);
 pub struct Swap {
     /// Which.
     pub id: SwapId,
-    /// The network namespace.
-    pub netns: Netns,
+    /// The network namespace; `None` if the process was gone before it could be seen.
+    pub netns: Option<Netns>,
     /// Its file, where it could be opened.
-    pub namespace: Arc<File>,
+    pub namespace: Option<Arc<File>>,
     /// The table's family.
     pub family: Family,
     /// The table.
@@ -87,6 +91,9 @@ pub struct Engine {
     identities: Shared,
     losses: Losses,
     counted_ns: u64,
+    /// The longest softirq delay by stretches of time: after the first time and up to the second.
+    softirqs: VecDeque<(u64, u64, u64)>,
+    lock_file: LockFile,
     /// When something was lost: after the first time and up to the second.
     lossy: VecDeque<(u64, u64)>,
     /// The records of the operations in the grouper, by thread and beginning.
@@ -125,6 +132,8 @@ impl Engine {
                 missed_hits: Some(0),
             },
             counted_ns: now,
+            softirqs: VecDeque::new(),
+            lock_file: LockFile::default(),
             lossy: VecDeque::new(),
             records: BTreeMap::new(),
             swaps: Vec::new(),
@@ -164,6 +173,7 @@ impl Engine {
         self.names.learn(&batch.records);
         let mut done = Vec::new();
         for record in batch.records {
+            self.lock_file.take(&record);
             self.collector.push(record, &mut done);
         }
         if self.options.swaps {
@@ -173,7 +183,7 @@ impl Engine {
             }
         }
         self.uncounted.extend(done);
-        self.count(batch.losses, batch.counted_ns);
+        self.count(batch.losses, batch.counted_ns, batch.softirq_ns);
 
         let mut finished = Vec::new();
         while let Some(first) = self.uncounted.front()
@@ -236,8 +246,8 @@ impl Engine {
         );
         Some(Swap {
             id: (operation.tid, operation.end_ns),
-            netns: identity.netns?,
-            namespace: identity.namespace?,
+            netns: identity.netns,
+            namespace: identity.namespace,
             family: operation.family?,
             table: operation.table?,
             entries_before: operation.sizes.counters,
@@ -245,7 +255,16 @@ impl Engine {
     }
 
     /// Notes what was lost up to a time.
-    fn count(&mut self, losses: Losses, counted_ns: u64) {
+    fn count(&mut self, losses: Losses, counted_ns: u64, softirq_ns: Option<u64>) {
+        if counted_ns == self.counted_ns {
+            return;
+        }
+        if let Some(ns) = softirq_ns {
+            self.softirqs.push_back((self.counted_ns, counted_ns, ns));
+            if self.softirqs.len() > SOFTIRQ_STRETCHES {
+                self.softirqs.pop_front();
+            }
+        }
         let more = losses.lost_records > self.losses.lost_records
             || losses.missed_hits.unwrap_or(0) > self.losses.missed_hits.unwrap_or(0);
         if more {
@@ -256,6 +275,21 @@ impl Engine {
         }
         self.losses = losses;
         self.counted_ns = counted_ns;
+    }
+
+    /// The longest softirq delay in a stretch of time, if it was measured throughout.
+    fn softirq_delay(&self, start_ns: u64, end_ns: u64) -> Option<Measured> {
+        let (first, ..) = self.softirqs.front()?;
+        let within = self
+            .softirqs
+            .iter()
+            .filter(|(from, to, _)| *from < end_ns && start_ns < *to);
+        let longest = within.map(|(_, _, ns)| *ns).max()?;
+        (*first <= start_ns).then_some(if longest == 0 {
+            Measured::exact(0)
+        } else {
+            Measured::at_most(longest)
+        })
     }
 
     /// Makes an operation of its records and puts it to those of its process.
@@ -349,6 +383,12 @@ impl Engine {
                 .flat_map(|operation| &operation.windows);
             all.map(|window| window.duration)
         };
+        let start_ns = replace.start_ns();
+        let lock = self.lock_file.of(first.pid, start_ns);
+        let mut records = records;
+        if self.options.records {
+            records.extend(self.lock_file.records(first.pid));
+        }
         self.number += 1;
         let event = Event {
             number: self.number,
@@ -357,10 +397,11 @@ impl Engine {
             end_monotonic_ns: end_ns,
             process: (*identity.process).clone(),
             netns: identity.netns,
-            lock_file_wait: None,
+            lock_file_wait: lock,
             bh_off: Measured::sum(windows()),
             longest_bh_off: windows().max_by_key(|window| window.ns),
-            softirq_delay: None,
+            softirq_delay: self.softirq_delay(start_ns, end_ns),
+            symbols: self.symbols_of(&records),
             detail,
             records,
         };
@@ -373,6 +414,15 @@ impl Engine {
                 .map(|operation| (operation.tid, operation.end_ns))
                 .collect(),
         })
+    }
+
+    fn symbols_of(&self, records: &[Record]) -> BTreeMap<u64, String> {
+        let known = self.names.known();
+        let named = records.iter().filter_map(|record| {
+            let name = known.get(&record.a)?;
+            Some((record.a, name.clone()))
+        });
+        named.collect()
     }
 
     fn take_records(&mut self, replace: &Replace) -> Vec<Record> {

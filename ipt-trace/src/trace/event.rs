@@ -2,7 +2,7 @@
 //!
 //! These types are the JSON Lines too; docs/trace.md explains them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipt_trace_common::Record;
 use schemars::JsonSchema;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{diff::Diff, summary::Summary};
 use crate::{
     correlate::{Measured, Quality},
+    probe::Point,
     report,
 };
 
@@ -23,6 +24,8 @@ pub enum Message {
     Diff(Arc<Diff>),
     /// Something about the trace itself.
     Notice(Arc<Notice>),
+    /// Every attach point, after one was attached or has gone.
+    Points(Arc<Vec<Point>>),
     /// This consumer was so slow that it did not get so many messages, right before this one.
     Dropped(u64),
     /// Files are to be closed and new ones begun (SIGHUP).
@@ -86,6 +89,9 @@ pub struct Event {
     /// What it was worked out from, where somebody records; else empty.
     #[serde(skip)]
     pub records: Vec<Record>,
+    /// The kernel's symbols of the addresses in these records.
+    #[serde(skip)]
+    pub symbols: BTreeMap<u64, String>,
 }
 
 impl Event {

@@ -63,7 +63,7 @@ pub fn run(rules: &[Rule], at_once: usize, messages: &Receiver<Message>, handle:
                  for them"
             )),
             Message::End(_) => break,
-            Message::Diff(_) | Message::Notice(_) | Message::Rotate => {}
+            Message::Diff(_) | Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
         }
     }
     let deadline = Instant::now() + PATIENCE;

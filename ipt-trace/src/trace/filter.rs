@@ -32,7 +32,11 @@ impl Filter {
     /// Whether the event of a swap may pass, by what is known of it so far.
     pub fn may_pass(&self, swap: &Swap) -> bool {
         one_of(&self.tables, |table| swap.table == *table)
-            && one_of(&self.namespaces, |wanted| is_netns(&swap.netns, wanted))
+            && one_of(&self.namespaces, |wanted| {
+                swap.netns
+                    .as_ref()
+                    .is_some_and(|netns| is_netns(netns, wanted))
+            })
             && self
                 .family
                 .is_none_or(|family| Family::from(swap.family) == family)

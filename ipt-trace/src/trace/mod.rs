@@ -11,6 +11,8 @@ pub mod expression;
 pub mod filter;
 pub mod hub;
 mod identity;
+mod lock_file;
+pub mod recorder;
 pub mod run;
 pub mod schema;
 pub mod summary;

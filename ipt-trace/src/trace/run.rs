@@ -259,6 +259,7 @@ impl Tracer {
             self.notice(Level::Info, text);
             self.vitals
                 .update(|vitals| vitals.points = points.as_slice().into());
+            self.hub.publish(&Message::Points(Arc::new(points.clone())));
         }
         let losses = batch.losses;
         let finished = self.engine.take(batch);

@@ -17,6 +17,7 @@ pub fn batch(recording: &Recording) -> Batch {
         read_ns: u64::MAX,
         losses: recording.losses,
         counted_ns: u64::MAX,
+        softirq_ns: None,
         points: None,
     }
 }

@@ -142,7 +142,8 @@ pub fn restore_in_process(
         wait: Wait::Forever,
     };
     let mut progress = Before(before);
-    Restore::read(config, &mut progress)?.run(&mut progress)
+    let restore = Restore::read(config, &mut progress)?;
+    restore.run(&mut progress).map_err(|stopped| stopped.error)
 }
 
 /// A kept policy's counter has what was there when the table was read, and what came since.

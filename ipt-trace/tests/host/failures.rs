@@ -209,6 +209,17 @@ fn second_table_refused() {
     );
     assert!(!run.stderr.contains("no table was changed"), "{run:#?}");
     assert_same(&kernel_tables(), &expected);
+    // What was done until then is reported all the same.
+    let run = ipt_trace(["restore", "--probes", "none", "--format", "json"]).feed(&text);
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("a report");
+    let replaces = report["replaces"].as_array().expect("replaces");
+    let told: Vec<_> = replaces
+        .iter()
+        .map(|replace| (replace["table"].as_str(), replace["error"].as_str()))
+        .collect();
+    let expected = [(Some("filter"), None), (Some("mangle"), Some("EINVAL"))];
+    assert_eq!(told, expected, "{run:#?}");
 }
 
 /// The lock, as another program would hold it.

@@ -6,18 +6,18 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use ipt_trace::kernel::Family;
+
 use crate::support::effort::{self, Chance};
-use crate::support::program::RESTORE;
+use crate::support::program::restore_of;
 use crate::support::tables::difference;
-use crate::support::{Feed as _, KernelTable, ipt_trace, isolated, kernel_table, oracle, restore};
+use crate::support::{Feed as _, KernelTable, isolated, kernel_table_of, oracle};
 
 pub const TESTS: &[super::Test] = &[
-    ("killed::while_replacing", || {
-        old_or_new(&[], &rules("192.168", RULES));
-    }),
-    ("killed::while_changing", || {
-        old_or_new(&["--noflush"], &changes());
-    }),
+    ("killed::while_replacing", || replacing(Family::Ipv4)),
+    ("killed::while_replacing_v6", || replacing(Family::Ipv6)),
+    ("killed::while_changing", || changing(Family::Ipv4)),
+    ("killed::while_changing_v6", || changing(Family::Ipv6)),
 ];
 
 /// In the order in which the restore swaps them.
@@ -26,8 +26,32 @@ const TABLES: [&str; 2] = ["filter", "nat"];
 /// How many rules each of the tables has.
 const RULES: usize = 2_000;
 
+fn replacing(family: Family) {
+    let net = match family {
+        Family::Ipv4 => "192.168",
+        Family::Ipv6 => "2001:db8:",
+    };
+    old_or_new(family, &[], &rules(family, net, RULES));
+}
+
+fn changing(family: Family) {
+    old_or_new(family, &["--noflush"], &changes());
+}
+
+/// The net of the rules that are there before.
+const fn net_before(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "10.0",
+        Family::Ipv6 => "fd00:",
+    }
+}
+
 /// Two tables of so many rules for addresses of this net.
-fn rules(net: &str, count: usize) -> String {
+fn rules(family: Family, net: &str, count: usize) -> String {
+    let dot = match family {
+        Family::Ipv4 => '.',
+        Family::Ipv6 => ':',
+    };
     let mut text = String::new();
     for (table, built_in, chain) in [
         (
@@ -49,7 +73,7 @@ fn rules(net: &str, count: usize) -> String {
             let (high, low) = (number / 256, number % 256);
             let _ = writeln!(
                 text,
-                "-A {chain} -s {net}.{high}.{low} -p tcp -m tcp --dport 80 -j ACCEPT"
+                "-A {chain} -s {net}{dot}{high}{dot}{low} -p tcp -m tcp --dport 80 -j ACCEPT"
             );
         }
         text.push_str("COMMIT\n");
@@ -71,8 +95,8 @@ fn changes() -> String {
 }
 
 /// The kernel's bytes of both tables.
-fn tables() -> [KernelTable; 2] {
-    TABLES.map(kernel_table)
+fn tables(family: Family) -> [KernelTable; 2] {
+    TABLES.map(|name| kernel_table_of(family, name))
 }
 
 /// How often what was left behind.
@@ -88,15 +112,20 @@ struct Tally {
     new: usize,
 }
 
-fn old_or_new(flags: &[&str], text: &str) {
+fn old_or_new(family: Family, flags: &[&str], text: &str) {
     let path = Path::new("/run/new.rules");
     std::fs::write(path, text).expect("a file");
-    let before = rules("10.0", RULES);
+    let before = rules(family, net_before(family), RULES);
+    let put_back = || restore_of(family).feed(&before).expect_success();
     let (old, new) = isolated(|| {
-        oracle::restore(&before).expect_success();
-        let old = tables();
-        oracle::restore_command(flags).feed(text).expect_success();
-        (old, tables())
+        oracle::restore_of(family, &[])
+            .feed(&before)
+            .expect_success();
+        let old = tables(family);
+        oracle::restore_of(family, flags)
+            .feed(text)
+            .expect_success();
+        (old, tables(family))
     });
     let is_new = |table: usize, now: &KernelTable| {
         let from_old = difference(now, &old[table]);
@@ -113,16 +142,16 @@ fn old_or_new(flags: &[&str], text: &str) {
     for (old, new) in old.iter().zip(&new) {
         assert!(difference(old, new).is_some(), "they can be told apart");
     }
-    restore(&before).expect_success();
+    put_back();
     let mut chance = Chance::new();
     let mut tally = Tally::default();
-    let mut usual = duration(flags, path);
+    let mut usual = duration(family, flags, path);
     let mut killed = 0;
-    while killed < effort::rounds(50, 250) {
+    while killed < effort::rounds(30, 250) {
         // The lock is free, or this fails at once.
-        restore(&before).expect_success();
-        let through = !kill_after(chance.below(usual), flags, path);
-        let now = tables();
+        put_back();
+        let through = !kill_after(family, chance.below(usual), flags, path);
+        let now = tables(family);
         let state = [is_new(0, &now[0]), is_new(1, &now[1])];
         if through {
             assert_eq!(state, [true, true], "a restore that was not killed");
@@ -148,16 +177,16 @@ fn old_or_new(flags: &[&str], text: &str) {
 }
 
 /// How long the whole restore takes.
-fn duration(flags: &[&str], path: &Path) -> Duration {
+fn duration(family: Family, flags: &[&str], path: &Path) -> Duration {
     let start = Instant::now();
-    let run = ipt_trace(RESTORE).args(flags).arg(path).finish();
+    let run = restore_of(family).args(flags).arg(path).finish();
     run.expect_success();
     start.elapsed()
 }
 
 /// Starts the restore and kills it after a while; says whether that ended it.
-fn kill_after(after: Duration, flags: &[&str], path: &Path) -> bool {
-    let mut child = ipt_trace(RESTORE)
+fn kill_after(family: Family, after: Duration, flags: &[&str], path: &Path) -> bool {
+    let mut child = restore_of(family)
         .args(flags)
         .arg(path)
         .stdin(Stdio::null())

@@ -1,10 +1,12 @@
 //! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
 
 mod counters;
+mod exec;
 mod failures;
 mod killed;
 mod lines;
 mod metrics;
+mod options;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
@@ -33,10 +35,12 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 9] = [
+    let groups: [(&[Test], &Option<String>); 11] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
+        (exec::TESTS, &missing),
+        (options::TESTS, &missing),
         (counters::TESTS, &missing),
         (race::TESTS, &missing),
         (traffic::TESTS, &missing),

@@ -27,7 +27,7 @@ pub const NAT_GATEWAY: &str = include_str!("../rulesets/nat-gateway.rules");
 pub const DOCKER_HOST: &str = include_str!("../rulesets/docker-host.rules");
 pub const HOST_FIREWALL: &str = include_str!("../rulesets/host-firewall.rules");
 pub const EVERY_OPTION: &str = include_str!("../rulesets/every-option.rules");
-const EVERY_OPTION_V6: &str = include_str!("../rulesets/every-option-v6.rules");
+pub const EVERY_OPTION_V6: &str = include_str!("../rulesets/every-option-v6.rules");
 
 /// The form for what has no words makes the bytes that the words make.
 fn bytes_without_words() {

@@ -3,70 +3,106 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::UdpSocket;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::program::RESTORE;
-use crate::support::{Feed as _, effort, ipt_trace, isolated, oracle};
+use ipt_trace::kernel::Family;
+
+use crate::support::program::restore_of;
+use crate::support::{Feed as _, effort, isolated, oracle};
 
 pub const TESTS: &[super::Test] = &[
-    ("traffic::one_restorer", one_restorer),
-    ("traffic::two_restorers", two_restorers),
+    ("traffic::one_restorer", || one_restorer(&IPV4)),
+    ("traffic::one_restorer_v6", || one_restorer(&IPV6)),
+    ("traffic::two_restorers", || two_restorers(&IPV4)),
+    ("traffic::two_restorers_v6", || two_restorers(&IPV6)),
 ];
 
-/// Where packets come from, and where they go.
-const FROM: &str = "10.99.0.1";
-const TO: &str = "10.99.0.2";
+/// Where packets come from, where they go, and how large they are.
+struct Path {
+    family: Family,
+    from: &'static str,
+    to: &'static str,
+    /// The length of the net's prefix, and of an address.
+    net: u8,
+    address: u8,
+    /// Bytes of a packet with the heads of UDP and IP.
+    size: u64,
+}
+
+const IPV4: Path = Path {
+    family: Family::Ipv4,
+    from: "10.99.0.1",
+    to: "10.99.0.2",
+    net: 24,
+    address: 32,
+    size: 20 + 8 + PAYLOAD.len() as u64,
+};
+const IPV6: Path = Path {
+    family: Family::Ipv6,
+    from: "fd00:99::1",
+    to: "fd00:99::2",
+    net: 64,
+    address: 128,
+    size: 40 + 8 + PAYLOAD.len() as u64,
+};
+
 const TO_LINK: &str = "02:00:00:00:00:02";
 
-/// What a packet carries, and its size with the heads of UDP and IP.
+/// What a packet carries.
 const PAYLOAD: [u8; 32] = [0; 32];
-const SIZE: u64 = 60;
 
-/// The lines of a saved text that see each packet, with their counters.
-fn seen(packets: u64) -> [String; 3] {
-    let counters = format!("[{packets}:{}]", packets * SIZE);
-    [
-        format!(":INPUT DROP {counters}"),
-        format!("{counters} -A INPUT -p udp -m udp --dport 9 -j kept"),
-        format!("{counters} -A kept -s {FROM}/32"),
-    ]
+impl Path {
+    /// The lines of a saved text that see each packet, with their counters.
+    fn seen(&self, packets: u64) -> [String; 3] {
+        let Self {
+            from,
+            address,
+            size,
+            ..
+        } = self;
+        let counters = format!("[{packets}:{}]", packets * size);
+        [
+            format!(":INPUT DROP {counters}"),
+            format!("{counters} -A INPUT -p udp -m udp --dport 9 -j kept"),
+            format!("{counters} -A kept -s {from}/{address}"),
+        ]
+    }
 }
 
 /// How many restores there are in a test.
 fn restores() -> usize {
-    effort::rounds(200, 1_000)
+    effort::rounds(100, 1_000)
 }
 
 /// The kept rules keep their counters wherever they move.
-fn one_restorer() {
-    oracle::restore(before(0)).expect_success();
-    all_counted(|| {
+fn one_restorer(path: &Path) {
+    prepare(path, 0);
+    all_counted(path, || {
         for number in 0..restores() {
             let mut text = format!("*filter\n{}", chain_of(number, "DROP"));
             if number.is_multiple_of(10) {
                 let _ = writeln!(text, "-I INPUT -p tcp -j {}", name_of(number));
             }
-            change(text, &["--noflush"]);
+            change(path, text, &["--noflush"]);
         }
     });
 }
 
 /// All tables have the same size, so that the kernel would not see that somebody was faster: it is
 /// the lock alone that keeps one restorer from undoing what the other does.
-fn two_restorers() {
-    oracle::restore(before(restores())).expect_success();
-    all_counted(|| {
+fn two_restorers(path: &Path) {
+    prepare(path, restores());
+    all_counted(path, || {
         thread::scope(|scope| {
             for first in 0..2 {
                 scope.spawn(move || {
                     for number in (first..restores()).step_by(2) {
                         let text = format!("*filter\n{}", chain_of(number, "DROP"));
-                        change(text, &["--noflush", "--wait"]);
+                        change(path, text, &["--noflush", "--wait"]);
                     }
                 });
             }
@@ -76,16 +112,18 @@ fn two_restorers() {
 
 /// Rules in a built-in chain and in a user chain, and a policy, that see each packet; and so many
 /// chains that see none.
-fn before(chains: usize) -> String {
+fn prepare(path: &Path, chains: usize) {
+    let Path { from, address, .. } = path;
     let mut text = format!(
         "*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:kept - [0:0]\n\
-         -A INPUT -p udp -m udp --dport 9 -j kept\n-A kept -s {FROM}/32\n"
+         -A INPUT -p udp -m udp --dport 9 -j kept\n-A kept -s {from}/{address}\n"
     );
     for number in 0..chains {
         text.push_str(&chain_of(number, "ACCEPT"));
     }
     text.push_str("COMMIT\n");
-    text
+    let mut oracle = oracle::restore_of(path.family, &[]);
+    oracle.feed(text).expect_success();
 }
 
 /// A chain with one rule.
@@ -100,27 +138,27 @@ fn name_of(number: usize) -> String {
 }
 
 #[track_caller]
-fn change(mut text: String, flags: &[&str]) {
+fn change(path: &Path, mut text: String, flags: &[&str]) {
     text.push_str("COMMIT\n");
-    let run = ipt_trace(RESTORE).args(flags).feed(text);
+    let run = restore_of(path.family).args(flags).feed(text);
     run.expect_success();
 }
 
 /// The restores of `body` have all changed their chains, have lost no packet, and have counted
 /// none twice.
-fn all_counted(body: impl FnOnce()) {
+fn all_counted(path: &Path, body: impl FnOnce()) {
     let start = Instant::now();
-    let packets = while_packets_arrive(body);
+    let packets = while_packets_arrive(path, body);
     effort::figures(&format!(
         "{} restores, {packets} packets, {:?}",
         restores(),
         start.elapsed()
     ));
-    let complete = seen(packets);
+    let complete = path.seen(packets);
     // The last packets may still be on their way.
     let deadline = Instant::now() + Duration::from_secs(10);
     let saved = loop {
-        let saved = oracle::save_with(&["-c"]);
+        let saved = oracle::save_of(path.family);
         let missing = |line: &String| !saved.lines().any(|other| other == line);
         if !complete.iter().any(missing) || Instant::now() > deadline {
             break saved;
@@ -158,7 +196,7 @@ impl Drop for SetAtEnd<'_> {
 
 /// Runs `body` while packets come from another network namespace, as fast as it can; says how
 /// many got here.
-fn while_packets_arrive(body: impl FnOnce()) -> u64 {
+fn while_packets_arrive(path: &Path, body: impl FnOnce()) -> u64 {
     let here = nix::unistd::gettid();
     let stop = AtomicBool::new(false);
     let (linked, link) = mpsc::channel();
@@ -167,7 +205,7 @@ fn while_packets_arrive(body: impl FnOnce()) -> u64 {
     thread::scope(|scope| {
         let generator = scope.spawn(move || {
             isolated(move || {
-                quiet();
+                quiet(path.family);
                 let there = here.to_string();
                 ip(&[
                     "link", "add", "out", "type", "veth", "peer", "name", "in", "address", TO_LINK,
@@ -175,13 +213,13 @@ fn while_packets_arrive(body: impl FnOnce()) -> u64 {
                 ]);
                 linked.send(()).expect("a listener");
                 start.recv().expect("the other end is up");
-                up("out", FROM);
-                send(stop)
+                up("out", path, path.from);
+                send(path, stop)
             })
         });
         let stop = SetAtEnd(stop);
         link.recv().expect("a link");
-        up("in", TO);
+        up("in", path, path.to);
         started.send(()).expect("a generator");
         body();
         drop(stop);
@@ -189,11 +227,15 @@ fn while_packets_arrive(body: impl FnOnce()) -> u64 {
     })
 }
 
-/// Keeps IPv6 from sending anything of its own.
-fn quiet() {
-    let path = Path::new("/proc/sys/net/ipv6/conf/default/disable_ipv6");
+/// Keeps IPv6 from sending anything of its own: all of it, or what wants an address of the link.
+fn quiet(family: Family) {
+    let setting = match family {
+        Family::Ipv4 => "disable_ipv6",
+        Family::Ipv6 => "addr_gen_mode",
+    };
+    let path = std::path::Path::new("/proc/sys/net/ipv6/conf/default").join(setting);
     if path.exists() {
-        fs::write(path, "1").expect("no IPv6");
+        fs::write(path, "1").expect("a quiet IPv6");
     }
 }
 
@@ -203,17 +245,25 @@ fn ip(args: &[&str]) {
 }
 
 #[track_caller]
-fn up(device: &str, address: &str) {
-    ip(&["address", "add", &format!("{address}/24"), "dev", device]);
+fn up(device: &str, path: &Path, address: &str) {
+    let address = format!("{address}/{}", path.net);
+    match path.family {
+        Family::Ipv4 => ip(&["address", "add", &address, "dev", device]),
+        // Without neighbours to look for it asks for none, and tells of no groups.
+        Family::Ipv6 => {
+            ip(&["link", "set", device, "arp", "off"]);
+            ip(&["address", "add", &address, "dev", device, "nodad"]);
+        }
+    }
     ip(&["link", "set", device, "up"]);
 }
 
 /// Sends packets until it shall stop; says how many reached the other end.
-fn send(stop: &AtomicBool) -> u64 {
+fn send(path: &Path, stop: &AtomicBool) -> u64 {
     ip(&[
         "neighbor",
         "add",
-        TO,
+        path.to,
         "lladdr",
         TO_LINK,
         "dev",
@@ -221,20 +271,18 @@ fn send(stop: &AtomicBool) -> u64 {
         "nud",
         "permanent",
     ]);
-    let socket = UdpSocket::bind((FROM, 0)).expect("a socket");
-    let packet = || {
-        socket.send_to(&PAYLOAD, (TO, 9)).expect("a packet");
-    };
-    // Until the kernel has noticed that the link is up, packets come to nothing.
+    let socket = UdpSocket::bind((path.from, 0)).expect("a socket");
+    let packet = || socket.send_to(&PAYLOAD, (path.to, 9));
+    // Until the kernel has noticed that the link is up, packets come to nothing, or cannot be sent.
     let deadline = Instant::now() + Duration::from_secs(10);
     while sent("out").0 == 0 {
         assert!(Instant::now() < deadline, "the link does not come up");
-        packet();
+        drop(packet());
         thread::sleep(Duration::from_millis(1));
     }
     let mut count = sent("out").0;
     while !stop.load(Ordering::Relaxed) {
-        packet();
+        packet().expect("a packet");
         count += 1;
     }
     let (through, dropped) = sent("out");

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::rulesets::{DOCKER_HOST, EVERY_OPTION, HOST_FIREWALL, NAT_GATEWAY};
-use crate::support::program::{self, RESTORE};
+use ipt_trace::kernel::Family;
+
+use crate::rulesets::{DOCKER_HOST, EVERY_OPTION, EVERY_OPTION_V6, HOST_FIREWALL, NAT_GATEWAY};
+use crate::support::program::restore_of;
 use crate::support::{
-    Feed as _, assert_same_text, ipt_trace, isolated, kernel_tables, oracle, without_comments,
+    Feed as _, assert_same_text, isolated, kernel_tables_of, oracle, without_comments,
 };
 
 pub const TESTS: &[super::Test] = &[
@@ -13,6 +15,9 @@ pub const TESTS: &[super::Test] = &[
     ("view::docker_host", || as_the_oracle(DOCKER_HOST)),
     ("view::host_firewall", || as_the_oracle(HOST_FIREWALL)),
     ("view::every_option", || as_the_oracle(EVERY_OPTION)),
+    ("view::every_option_v6", || {
+        as_the_oracle_of(Family::Ipv6, EVERY_OPTION_V6)
+    }),
 ];
 
 /// What is asked of each table.
@@ -24,17 +29,21 @@ const LISTINGS: &[&[&str]] = &[
     &["-L", "-v", "-n", "--line-numbers"],
 ];
 
-/// After our restore, every listing of every table is the one after iptables-legacy-restore.
 fn as_the_oracle(rules: &str) {
+    as_the_oracle_of(Family::Ipv4, rules);
+}
+
+/// After our restore, every listing of every table is the one after iptables-legacy-restore.
+fn as_the_oracle_of(family: Family, rules: &str) {
     let rules = counted(rules);
     let theirs = isolated(|| {
-        let run = oracle::restore_command(&["-c"]).feed(&rules);
+        let run = oracle::restore_of(family, &["-c"]).feed(&rules);
         run.expect_success();
-        listings()
+        listings(family)
     });
-    let run = ipt_trace(RESTORE).arg("-c").feed(&rules);
+    let run = restore_of(family).arg("-c").feed(&rules);
     run.expect_success();
-    let ours = listings();
+    let ours = listings(family);
     let names = |listings: &[(String, String)]| -> Vec<_> {
         listings.iter().map(|(name, _)| name.clone()).collect()
     };
@@ -70,8 +79,8 @@ fn counted(rules: &str) -> String {
 }
 
 /// What iptables-legacy says of each table, by the words that ask for it.
-fn listings() -> Vec<(String, String)> {
-    let tables = kernel_tables();
+fn listings(family: Family) -> Vec<(String, String)> {
+    let tables = kernel_tables_of(family);
     let asked = tables.iter().flat_map(|(table, _)| {
         LISTINGS.iter().map(move |flags| {
             let mut args = vec!["-t", table.as_str()];
@@ -81,9 +90,9 @@ fn listings() -> Vec<(String, String)> {
     });
     asked
         .map(|args| {
-            let run = program::at("iptables-legacy", &args).finish();
+            let run = oracle::command_of(family, &args).finish();
             (
-                format!("iptables-legacy {}", args.join(" ")),
+                format!("{} {}", family.name(), args.join(" ")),
                 run.expect_success().stdout,
             )
         })

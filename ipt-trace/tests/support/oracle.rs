@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use ipt_trace::kernel::Family;
+
 use super::program::{self, Feed, Run};
 
 /// `iptables-legacy-restore` with these flags.
@@ -27,6 +29,32 @@ pub fn save_with(flags: &[&str]) -> String {
         .finish()
         .expect_success()
         .stdout
+}
+
+/// The name of one of its programs for a family.
+fn name_of(family: Family, what: &str) -> String {
+    let name = match family {
+        Family::Ipv4 => "iptables-legacy",
+        Family::Ipv6 => "ip6tables-legacy",
+    };
+    format!("{name}{what}")
+}
+
+/// What lists and changes a family's tables.
+pub fn command_of(family: Family, args: &[&str]) -> Command {
+    program::at(name_of(family, ""), args)
+}
+
+/// What restores a family's tables, with these flags.
+pub fn restore_of(family: Family, flags: &[&str]) -> Command {
+    program::at(name_of(family, "-restore"), flags)
+}
+
+/// What a family's save prints, with the counters.
+#[track_caller]
+pub fn save_of(family: Family) -> String {
+    let mut command = program::at(name_of(family, "-save"), ["-c"]);
+    command.finish().expect_success().stdout
 }
 
 /// Its version, like `1.8.9`; `None` if it is not installed.

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use ipt_trace::kernel::Family;
+
 use super::namespace::LOCK;
 
 /// What a program left behind.
@@ -102,6 +104,15 @@ pub fn at<S: AsRef<OsStr>>(
 /// `ipt-trace restore` of this text, without probes and report.
 pub fn restore(text: impl AsRef<[u8]>) -> Run {
     ipt_trace(RESTORE).feed(text)
+}
+
+/// `ipt-trace restore` of a family's tables, without probes and report.
+pub fn restore_of(family: Family) -> Command {
+    let mut command = ipt_trace(RESTORE);
+    if family == Family::Ipv6 {
+        command.arg("--ipv6");
+    }
+    command
 }
 
 /// The words of a restore from standard input without probes and report.

@@ -1,7 +1,9 @@
 //! Tests on a kernel with kprobes: run as root in a virtual machine by `cargo xtask vm`, one after
 //! another, each in namespaces of its own.
 
+mod disturbance;
 mod kprobe;
+mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
@@ -24,7 +26,13 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 3] = [tables::TESTS, kprobe::TESTS, tracer::TESTS];
+    let groups: [&[Test]; 5] = [
+        tables::TESTS,
+        kprobe::TESTS,
+        recorded::TESTS,
+        tracer::TESTS,
+        disturbance::TESTS,
+    ];
     let trials = groups
         .into_iter()
         .flatten()

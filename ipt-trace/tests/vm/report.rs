@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::{Feed as _, ipt_trace};
 
 /// A report, with the ways into it that the tests need.
+#[derive(Debug)]
 pub struct Report(Value);
 
 impl Report {
@@ -17,6 +18,11 @@ impl Report {
             .expect_success();
         assert_eq!(run.stderr, "", "a restore that went well says nothing");
         Self(serde_json::from_str(&run.stdout).expect("one JSON document"))
+    }
+
+    /// The document itself.
+    pub fn json(&self) -> &Value {
+        &self.0
     }
 
     pub fn tier(&self) -> &str {

@@ -47,6 +47,8 @@ pub struct Guest {
     pub files: Vec<(PathBuf, String)>,
     /// A shell script.
     pub script: String,
+    /// What the kernel is told besides, on its command line.
+    pub kernel_arguments: &'static str,
 }
 
 impl Guest {

@@ -17,6 +17,8 @@ use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::{build, ui};
 
+/// Processors of a guest unless told otherwise.
+pub const CPUS: u32 = 2;
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
@@ -35,6 +37,9 @@ pub struct Options {
     /// End a guest that runs for longer
     #[arg(long, default_value_t = LIMIT.as_secs(), value_name = "SECONDS")]
     timeout: u64,
+    /// The guest's processors
+    #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=255), value_name = "COUNT")]
+    cpus: u32,
     /// The guest's memory
     #[arg(long, default_value_t = MEGABYTES, value_name = "MB")]
     memory: u32,
@@ -83,6 +88,7 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     setup::ensure(&needs)?;
     let guest = guest_for(options)?;
     let machine = Machine {
+        cpus: options.cpus,
         megabytes: options.memory,
         limit: Duration::from_secs(options.timeout),
     };
@@ -153,6 +159,7 @@ pub fn tests_guest(release: bool, mut files: Vec<(PathBuf, String)>) -> Result<G
         program,
         files,
         script: format!("{TESTS}\n"),
+        ..Guest::default()
     })
 }
 
@@ -160,7 +167,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
     let mut guest = Guest {
         files: options.files.clone(),
         script: script(&options.command),
-        program: None,
+        ..Guest::default()
     };
     if options.command.is_empty() {
         return tests_guest(options.release, options.files.clone());
@@ -172,7 +179,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
 }
 
 /// The exit code that tells how a guest ended.
-fn code(outcome: &Outcome) -> u8 {
+pub fn code(outcome: &Outcome) -> u8 {
     match outcome.end {
         End::Exited(code) => code,
         End::Hung => 124,

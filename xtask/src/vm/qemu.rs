@@ -26,6 +26,8 @@ const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
 /// The machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// Its processors.
+    pub cpus: u32,
     /// Its memory.
     pub megabytes: u32,
     /// How long it may run, boot included.
@@ -90,7 +92,7 @@ fn attempt_boot(
     let run = Run::new(kernel)?;
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
-    let mut qemu = Tracked::spawn(&mut run.command(image, machine)?)?;
+    let mut qemu = Tracked::spawn(&mut run.command(image, machine, guest.kernel_arguments)?)?;
     let output = qemu.child.stdout.take().map(process::stream);
     let in_time = qemu.wait_at_most(machine.limit)?.is_some();
     let output = output
@@ -186,11 +188,12 @@ impl Run {
         self.dir.join(name)
     }
 
-    fn command(&self, image: &Image, machine: Machine) -> Result<Command> {
+    fn command(&self, image: &Image, machine: Machine, arguments: &str) -> Result<Command> {
         let mut command = Command::new(Package::QEMU.require()?);
         command
             // Emulation alone: where KVM is offered and does not work, QEMU aborts or hangs instead of falling back.
-            .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"])
+            .args(["-accel", "tcg,thread=multi", "-cpu", "max"])
+            .args(["-smp", &machine.cpus.to_string()])
             .args(["-m", &machine.megabytes.to_string()])
             .args([
                 "-nodefaults",
@@ -203,7 +206,7 @@ impl Run {
             .arg(&image.vmlinuz)
             .arg("-initrd")
             .arg(self.path("initramfs"))
-            .args(["-append", KERNEL_ARGUMENTS])
+            .args(["-append", &format!("{KERNEL_ARGUMENTS} {arguments}")])
             .args([
                 "-serial",
                 &format!("file:{}", self.path("console").display()),

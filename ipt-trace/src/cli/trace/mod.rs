@@ -19,6 +19,7 @@ use super::log;
 use crate::probe::{Options, PointState, Request, Session};
 use crate::report::Family;
 use crate::trace::diff::{self, Differ};
+use crate::trace::recorder::{Limits, Recorder};
 use crate::trace::{Config, Filter, TraceError, Tracer, engine, exec_on, run::Handle};
 use printer::Printer;
 
@@ -27,6 +28,9 @@ const PRINTER_ROOM: usize = 2048;
 
 /// How many replaces may wait for their difference.
 const DIFF_ROOM: usize = 4096;
+
+/// How many lines may wait to be recorded.
+const RECORD_ROOM: usize = 1024;
 
 /// How many lines may wait for the commands of `--exec-on`.
 const EXEC_ROOM: usize = 1024;
@@ -48,11 +52,12 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
         },
         options: Options {
             log: command.verbose,
+            follow: false,
         },
         engine: engine::Options {
             reads: command.reads,
             swaps: command.diff,
-            ..engine::Options::default()
+            records: command.record.is_some(),
         },
         namespaces: command.diff,
         filter: filter(&command),
@@ -72,12 +77,13 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
     if let Some(server) = server {
         metrics::serve(&mut tracer, server, command.quiet || command.tui)?;
     }
+    let recording = record(&mut tracer, &command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
     let output = output(&mut tracer, &command, handle)?;
     let (_, stuck) = tracer.run();
-    if let Some(commands) = commands {
-        // A thread that panicked has said so.
-        drop(commands.join());
+    for thread in [recording, commands].into_iter().flatten() {
+        // One that panicked has said so.
+        drop(thread.join());
     }
     if !stuck.is_empty() {
         // Its thread cannot be waited for: it hangs in a write.
@@ -131,6 +137,27 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
         drop(sender.try_send(diff::Request::of(seen)))
     }));
     Ok(())
+}
+
+/// Has records written to files, on a thread of its own, if that is wanted.
+fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<JoinHandle<()>>, Failure> {
+    let Some(folder) = &command.record else {
+        return Ok(None);
+    };
+    let limits = Limits {
+        size: command.record_size,
+        age: command.record_age,
+        keep: command.record_keep,
+    };
+    let handle = tracer.handle();
+    let recorder = Recorder::new(folder.clone(), limits, tracer.session(), handle)
+        .map_err(|error| Failure::input(format_args!("--record {}: {error}", folder.display())))?;
+    let messages = tracer.hub().subscribe("--record", RECORD_ROOM);
+    thread::Builder::new()
+        .name("recorder".to_owned())
+        .spawn(move || recorder.run(&messages))
+        .map(Some)
+        .map_err(Failure::kernel)
 }
 
 /// The pairs of `--exec-on`.

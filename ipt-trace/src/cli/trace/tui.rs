@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Stdout, stdout};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -64,8 +65,14 @@ pub fn show(
         .map_err(Failure::kernel)
 }
 
+/// Whether the terminal is taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// Gives the terminal back as it was, if it was taken. May be called at any time, by any thread.
 pub fn restore() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     // Where this fails, there is no terminal any more.
     let _ = ratatui::try_restore();
 }
@@ -92,7 +99,11 @@ impl View {
     fn new(vitals: SharedVitals, with_diff: bool, handle: Handle) -> io::Result<Self> {
         let colored = anstream::AutoStream::choice(&stdout()) != anstream::ColorChoice::Never;
         // It also has a panic of any thread give the terminal back before its message.
-        let terminal = ratatui::try_init().inspect_err(|_| handle.stop())?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let terminal = ratatui::try_init().inspect_err(|_| {
+            restore();
+            handle.stop();
+        })?;
         Ok(Self {
             terminal,
             app: App::new(vitals.look(), with_diff),

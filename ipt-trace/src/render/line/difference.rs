@@ -24,6 +24,10 @@ pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
             paint(style.faint, &format!("   {}", head(diff)))
         );
     }
+    if diff.others_too {
+        let line = "     with what others changed before, after whom the table was not read:";
+        let _ = writeln!(text, "{}", paint(style.faint, line));
+    }
     match (&diff.chains, &diff.reason) {
         (None, reason) => {
             let reason = reason.as_deref().unwrap_or("the table could not be read");

@@ -4,7 +4,7 @@ use super::{
     page::{Page, clean},
     tail,
 };
-use crate::report::{Report, Tier, words};
+use crate::report::{Exec, Report, Tier, words};
 
 /// Input, kernel, probes and lock file.
 pub(super) fn machine(page: &mut Page, report: &Report) {
@@ -15,6 +15,9 @@ pub(super) fn machine(page: &mut Page, report: &Report) {
         };
         let parse = words::duration(restore.parse_ns);
         page.field("input", &format!("{input}, parsed in {parse}"));
+    }
+    if let Some(exec) = &report.exec {
+        page.field("command", &command(exec));
     }
     let machine = &report.machine;
     let release = clean(&machine.kernel_release);
@@ -34,6 +37,38 @@ pub(super) fn machine(page: &mut Page, report: &Report) {
     };
     let by = tail::holders(page, &restore.lock_holders);
     page.field("lock file", &format!("{lock}{by}"));
+}
+
+/// The command, how long it ran and how it ended.
+fn command(exec: &Exec) -> String {
+    /// How much of a command is shown.
+    const SHOWN: usize = 160;
+    let words: Vec<_> = exec
+        .command
+        .iter()
+        .map(|word| quoted(&clean(word)))
+        .collect();
+    let mut line = words.join(" ");
+    if let Some((end, _)) = line.char_indices().nth(SHOWN) {
+        line.truncate(end);
+        line.push('…');
+    }
+    let end = match (exec.exit_code, exec.signal) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("{line}; {end} after {}", words::duration(exec.wall_ns))
+}
+
+/// A word as a shell would need it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn cpus(report: &Report) -> String {

@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use super::Style;
 use crate::report::{Replace, Report, Tier, words};
-use page::{Page, clean};
+use page::Page;
+pub(super) use page::{clean, paint, wrap};
 
 /// The whole report.
 pub fn report(report: &Report, style: &Style) -> Vec<u8> {
@@ -44,6 +45,7 @@ fn headline(page: &mut Page, report: &Report) -> String {
         .filter(|replace| replace.error.is_none())
         .collect();
     let what = match (done.as_slice(), report.replaces.len()) {
+        ([], 0) if report.exec.is_some() => return "The command replaced no table.".to_owned(),
         ([], _) => return "No table was replaced.".to_owned(),
         (some, all) if some.len() == all => tables(some),
         (some, all) => format!("{} of {all} replaces done", some.len()),
@@ -91,7 +93,9 @@ fn tables(replaces: &[&Replace]) -> String {
         }
     };
     let names: Vec<_> = replaces.iter().map(name).collect();
+    let different: BTreeSet<_> = names.iter().collect();
     match names.as_slice() {
+        many if different.len() < many.len() => format!("{} replaces", many.len()),
         [one] => format!("{one} replaced"),
         [first, last] => format!("{first} and {last} replaced"),
         [first, second, last] => format!("{first}, {second} and {last} replaced"),

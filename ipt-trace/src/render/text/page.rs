@@ -138,7 +138,7 @@ pub fn clean(text: &str) -> String {
 /// Lines of at most this many characters, broken at blanks; a longer word has its own.
 ///
 /// A number and its unit stay together.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(in crate::render) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in units(text) {
         match lines.last_mut() {

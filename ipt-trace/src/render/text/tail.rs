@@ -1,44 +1,56 @@
 //! What follows the tables: neighbours, softirqs, and what is not known.
 
 use super::page::{Page, clean, paint};
-use crate::report::{LockFileHolder, Missing, OtherKind, Report, words};
+use crate::report::{LockFileHolder, Missing, Other, OtherKind, Report, words};
 
-/// What other processes did meanwhile.
+/// What else the command did, and what other processes did meanwhile.
 pub(super) fn others(page: &mut Page, report: &Report) {
-    if report.others.is_empty() {
-        return;
+    for (by_command, heading) in [
+        (true, "Also by the command"),
+        (false, "Meanwhile, by others"),
+    ] {
+        let others = report.others.iter();
+        let others: Vec<_> = others
+            .filter(|other| other.by_command == by_command)
+            .collect();
+        if !others.is_empty() {
+            page.blank();
+            page.heading(heading);
+        }
+        for other in others {
+            self::other(page, other);
+        }
     }
-    page.blank();
-    page.heading("Meanwhile, by others");
-    for other in &report.others {
-        let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
-        let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
-        let family = other.family.map_or("?", |family| family.name());
-        let did = match other.kind {
-            OtherKind::Replace => "replaced",
-            OtherKind::Read => "read",
-            OtherKind::AddCounters => "added counters to",
-        };
-        let times = match other.count {
-            1 => String::new(),
-            count => format!(" {} times", words::count(count)),
-        };
-        let took = page.measured(other.ns, other.quality);
-        let held = match (other.hold_ns, other.hold_quality) {
-            (Some(ns), Some(quality)) => {
-                format!(", mutex held {}", page.measured(ns, quality))
-            }
-            _ => String::new(),
-        };
-        let pid = other.pid;
-        let netns = match other.netns {
-            Some(netns) => format!(" in netns {netns}"),
-            None => String::new(),
-        };
-        let text =
-            format!("{comm} (pid {pid}) {did} {table} ({family}){netns}{times}: {took}{held}");
-        page.wrapped(anstyle::Style::new(), "  ", &text);
-    }
+}
+
+/// What one process did.
+fn other(page: &mut Page, other: &Other) {
+    let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+    let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
+    let family = other.family.map_or("?", |family| family.name());
+    let did = match other.kind {
+        OtherKind::Replace => "replaced",
+        OtherKind::Read => "read",
+        OtherKind::AddCounters => "added counters to",
+    };
+    let times = match other.count {
+        1 => String::new(),
+        count => format!(" {} times", words::count(count)),
+    };
+    let took = page.measured(other.ns, other.quality);
+    let held = match (other.hold_ns, other.hold_quality) {
+        (Some(ns), Some(quality)) => {
+            format!(", mutex held {}", page.measured(ns, quality))
+        }
+        _ => String::new(),
+    };
+    let pid = other.pid;
+    let netns = match other.netns {
+        Some(netns) => format!(" in netns {netns}"),
+        None => String::new(),
+    };
+    let text = format!("{comm} (pid {pid}) {did} {table} ({family}){netns}{times}: {took}{held}");
+    page.wrapped(anstyle::Style::new(), "  ", &text);
 }
 
 /// Who used the lock file; of the program's own use the first lines tell.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::growth::{Fit, Growth};
 use super::stats::{to_f64, to_u64};
 use super::{Cell, CellState, Unit};
+use crate::correlate::Quality;
 
 /// Further than this beyond the largest measured size nothing is said.
 const FARTHEST: f64 = 100.0;
@@ -109,6 +110,9 @@ pub struct BudgetAnswer {
     pub rules: Option<u64>,
     /// How that is known.
     pub basis: Basis,
+    /// How far the metric's values can be trusted: where they are bounds (`at_most`), the budget
+    /// does not break before `rules`; null if there are no values.
+    pub quality: Option<Quality>,
 }
 
 /// Finds where a budget breaks for one contender, from its cells and the growth of that metric.
@@ -143,6 +147,10 @@ pub fn answer(
         limit: budget.limit,
         rules,
         basis,
+        quality: own
+            .iter()
+            .filter_map(|cell| Some(cell.metric(&budget.metric)?.quality))
+            .reduce(Quality::and),
     }
 }
 

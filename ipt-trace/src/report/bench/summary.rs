@@ -11,6 +11,17 @@ const TOO_WIDE: f64 = 0.3;
 /// Processor time is split into user and system by the timer's ticks.
 const TICK_NS: u64 = 10_000_000;
 
+/// Metrics that are a small part of a call, which is all that is known without kprobes.
+const WITHIN_A_CALL: [&str; 7] = [
+    "bh_off_longest",
+    "bh_off_sum",
+    "bh_off_swap",
+    "drain",
+    "mutex_hold",
+    "mutex_hold_longest",
+    "mutex_wait",
+];
+
 /// A metric of these values; `None` of none.
 pub fn metric(name: &str, unit: Unit, quality: Quality, values: Vec<u64>) -> Option<Metric> {
     let middle = median(&values)?;
@@ -93,8 +104,36 @@ fn growth_of(cells: &[&Cell], contender: &str, name: &str) -> Option<Growth> {
         .iter()
         .map(|(_, metric)| metric.quality)
         .reduce(Quality::and)?;
+    // The bound of a window that is a small part of the call around it grows as that call does.
+    if quality == Quality::AtMost && WITHIN_A_CALL.contains(&name) {
+        return Some(Growth {
+            contender: contender.to_owned(),
+            metric: name.to_owned(),
+            unit,
+            quality,
+            rules: Vec::new(),
+            below_noise: Vec::new(),
+            chosen: None,
+            reason: Some("only bounded, by the call around it".to_owned()),
+            fits: Vec::new(),
+        });
+    }
+    // A peak that the starting process may have had is below what can be told.
+    let told = |metric: &Metric| name != "peak_memory" || metric.quality == Quality::Exact;
+    let quality = all
+        .iter()
+        .filter(|(_, metric)| told(metric))
+        .map(|(_, metric)| metric.quality)
+        .reduce(Quality::and)
+        .unwrap_or(quality);
+    let mut untold: Vec<u64> = all
+        .iter()
+        .filter(|(_, metric)| !told(metric))
+        .map(|(rules, _)| *rules)
+        .collect();
     let points: Vec<_> = all
         .iter()
+        .filter(|(_, metric)| told(metric))
         .map(|(rules, metric)| Point {
             rules: *rules,
             values: &metric.values,
@@ -116,7 +155,10 @@ fn growth_of(cells: &[&Cell], contender: &str, name: &str) -> Option<Growth> {
         unit,
         quality,
         rules: fitted.rules,
-        below_noise: fitted.below_noise,
+        below_noise: {
+            untold.extend(fitted.below_noise);
+            untold
+        },
         chosen,
         reason,
         fits: fitted.fits,

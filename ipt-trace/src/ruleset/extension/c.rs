@@ -50,12 +50,22 @@ pub fn strtoul(word: &str, radix: u32) -> (u64, &str) {
     }
 }
 
-/// The number that a word begins with, whatever follows it, but not where C would cut bits off.
+/// Whether what follows a number makes a fraction of it, which reading on would lose.
+pub fn is_fraction(rest: &str) -> bool {
+    let part = rest.strip_prefix('.').unwrap_or_default();
+    part.starts_with(|first: char| first.is_ascii_digit())
+}
+
+/// The number that a word begins with, whatever follows it, but not where C would cut something of
+/// the number off.
 pub fn atoi(word: &str) -> Option<i32> {
     let (negative, unsigned) = sign(word);
-    let (digits, _) = digits(unsigned, 10);
+    let (digits, rest) = digits(unsigned, 10);
     if digits.is_empty() {
         return Some(0);
+    }
+    if is_fraction(rest) {
+        return None;
     }
     let number: i32 = digits.parse().ok()?;
     Some(if negative { -number } else { number })
@@ -132,7 +142,9 @@ mod tests {
         assert_eq!(atoi("7k"), Some(7));
         assert_eq!(atoi("-7"), Some(-7));
         assert_eq!(atoi(""), Some(0));
+        assert_eq!(atoi("1."), Some(1));
         assert_eq!(atoi("2147483648"), None);
+        assert_eq!(atoi("1.5/s"), None);
     }
 
     #[test]

@@ -49,8 +49,9 @@ impl Draft<'_> {
         self.entry[layout.next_offset..][..2].copy_from_slice(&next.to_ne_bytes());
         self.apply_all(table, &order, chain, line)?;
         if order.command == Command::Append {
-            let shape = self.shape(text, target_offset, chain);
-            shape.into_iter().for_each(|shape| self.shapes.add(shape));
+            if let Some(shape) = self.shape(text, target_offset, chain) {
+                self.shapes.add(shape);
+            }
         }
         Ok(())
     }

@@ -37,12 +37,16 @@ const MOST_TABLES: usize = 1024;
 /// So many events are remembered whose swaps nobody asked about.
 const MOST_EVENTS: usize = 4096;
 
+/// Why a table is not read.
+const UNSEEN: &str = "the process was gone before its network namespace could be opened";
+
 /// An event that does not come for so long was lost.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// A table somewhere on the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
+    /// The inode of the network namespace, 0 if it is not known.
     netns: u64,
     family: Family,
     table: String,
@@ -51,7 +55,7 @@ struct Key {
 impl Key {
     fn of(swap: &Swap) -> Self {
         Self {
-            netns: swap.netns.inode,
+            netns: swap.netns.as_ref().map_or(0, |netns| netns.inode),
             family: swap.family,
             table: swap.table.clone(),
         }
@@ -263,7 +267,10 @@ impl Differ {
         let Pending { first, swaps } = pending;
         let key = Key::of(&first);
         let before = monotonic_ns();
-        let (read, read_ns) = self.read(&key, &first.namespace);
+        let (read, read_ns) = match &first.namespace {
+            Some(file) => self.read(&key, file),
+            None => (Err(UNSEEN.to_owned()), before),
+        };
         let took_ns = monotonic_ns().saturating_sub(before);
         let rules = match read {
             Ok(rules) => rules,
@@ -280,13 +287,18 @@ impl Differ {
             .is_some_and(|entries| rules_at_most(&first.table, entries) == 0);
         let empty = Rules::empty();
         let known = self.known.get(&key).map(|known| &known.rules);
+        let expected = known.map(|known| u64::from(known.entries));
+        let others_too = expected.is_some() && expected != first.entries_before;
         let chains = known
             .or(was_empty.then_some(&empty))
             .map(|known| compare(known, &rules))
             .ok_or_else(|| "the table was not known before; from here on it is".to_owned());
         let count = rules.count() as u64;
         self.remember(key.clone(), Known { rules, read_ns });
-        let diff = diff(&first, chains, Some(count), Some(took_ns));
+        let diff = Diff {
+            others_too,
+            ..diff(&first, chains, Some(count), Some(took_ns))
+        };
         self.wait_for_events(key, diff, swaps);
     }
 
@@ -324,11 +336,12 @@ fn diff(
     };
     Diff {
         events: Vec::new(),
-        netns: Some(swap.netns.clone()),
+        netns: swap.netns.clone(),
         family: report::Family::from(swap.family),
         table: swap.table.clone(),
         chains,
         reason,
+        others_too: false,
         rules,
         read_ns,
     }

@@ -28,6 +28,9 @@ pub struct Diff {
     pub chains: Option<Vec<Chain>>,
     /// Why it is not known what changed; null if it is.
     pub reason: Option<String>,
+    /// Whether it may have in it what others changed before, after which the table was not read:
+    /// the table's size was not what it was when it was read last.
+    pub others_too: bool,
     /// Rules in the table now; null if it could not be read.
     pub rules: Option<u64>,
     /// How long the read took that this took, with the mutex held for most of it; null if there was

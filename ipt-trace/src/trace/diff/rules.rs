@@ -11,9 +11,6 @@ use crate::{
     },
 };
 
-/// How often a table is read again that changes while it is read.
-const ATTEMPTS: u32 = 10;
-
 /// Why a table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -48,19 +45,9 @@ pub struct Rulebook {
 impl Rules {
     /// Reads a table of the current network namespace.
     pub fn read(kernel: &Tables, table: &str) -> Result<Self, ReadError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let info = kernel.info(table)?;
-            match kernel.entries(table, info.size) {
-                Ok(bytes) => {
-                    let snapshot = Snapshot::decode(kernel.family(), &info, bytes)?;
-                    return Ok(Self::of(&snapshot, info.num_entries));
-                }
-                Err(error) if error.errno == nix::errno::Errno::EAGAIN && tries < ATTEMPTS => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let (info, entries) = kernel.read(table, &mut |_, _| ())?;
+        let snapshot = Snapshot::decode(kernel.family(), &info, entries)?;
+        Ok(Self::of(&snapshot, info.num_entries))
     }
 
     fn of(snapshot: &Snapshot, entries: u32) -> Self {

@@ -97,6 +97,12 @@ const ON_PURPOSE: &[Known] = &[
         &[],
         "iptables takes the \"!\" for the value",
     ),
+    refused(
+        "is not a rate like",
+        &["."],
+        "iptables drops the fraction of the number",
+    ),
+    refused("is not a number of seconds", &["."], UPPER_BITS),
     refused("is no day (1 to 7", &[], UPPER_BITS),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
@@ -114,6 +120,17 @@ const ON_PURPOSE: &[Known] = &[
         &["--help"],
         "iptables prints its help and leaves the tables as they are",
     ),
+    refused(
+        "is not like [first-last]:ports",
+        &[],
+        "iptables drops what stands around the brackets, such as a port without its colon",
+    ),
+    Known {
+        kind: Kind::WeTake,
+        said: " -j HMARK ",
+        words: &["--hmark-tuple"],
+        reason: "iptables takes a mask before the tuple that names it, but not behind it",
+    },
     Known {
         kind: Kind::WeTake,
         said: " --cluster-local-nodemask 0x",

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::super::super::numbers::parse_number;
-use super::super::c::strtoul;
+use super::super::c::{is_fraction, strtoul};
 use super::super::value::{is_start_of, put};
 use super::{ABOVE, BYTE_SHIFT, BYTES, BYTES_BURST_EXPIRE, BYTES_EXPIRE, layout_of};
 
@@ -67,9 +67,12 @@ const fn factor(letter: u8) -> u64 {
     }
 }
 
-/// The positive number that a word begins with.
+/// The positive number that a word begins with; fractions have none.
 fn digits(word: &str) -> Option<u64> {
-    let (number, _) = strtoul(word, 10);
+    let (number, rest) = strtoul(word, 10);
+    if is_fraction(rest) {
+        return None;
+    }
     // What is negative for C, or too great for a number with a sign.
     (1..=i64::MAX.cast_unsigned())
         .contains(&number)

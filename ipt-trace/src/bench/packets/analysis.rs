@@ -1,0 +1,487 @@
+//! From the packets' times to what they felt. Pure.
+
+use crate::bench::protocol::{Opened, Ran, Streamed};
+use crate::bench::trace::{Seen, Trace};
+use crate::report::Replace;
+use crate::report::bench::{CellState, Distribution, Late, PathCell, Replaced, Traffic};
+
+/// So many of the worst packets are kept.
+const WORST: usize = 10;
+
+/// Precision of the delays' buckets: two digits.
+const DIGITS: u8 = 2;
+
+/// What one contender's packets felt.
+pub struct Account {
+    late_ns: u64,
+    /// What the first restore told.
+    pub opened: Option<Opened>,
+    /// Why it ended early.
+    pub problem: Option<String>,
+    /// Whether all parts were measured.
+    pub complete: bool,
+    rest: Tally,
+    during: Tally,
+    probes: Vec<(u64, u64)>,
+    lag_max_ns: u64,
+    overflows: u64,
+    replaces: Vec<Replaced>,
+    worst: Vec<Late>,
+    lost_records: Option<u64>,
+    first_ns: Option<u64>,
+}
+
+/// Packets counted together.
+#[derive(Default)]
+struct Tally {
+    sent: u64,
+    lost: u64,
+    late: u64,
+    reordered: u64,
+    delays: Vec<u64>,
+    silence_ns: Option<u64>,
+}
+
+/// A packet's way.
+#[derive(Clone, Copy)]
+struct Way {
+    sent_ns: u64,
+    /// `None` if it was lost.
+    arrived_ns: Option<u64>,
+    reordered: bool,
+}
+
+/// A stretch of time in which a replace did one thing.
+struct Doing {
+    name: String,
+    start_ns: u64,
+    end_ns: u64,
+}
+
+impl Account {
+    /// Nothing measured yet.
+    pub fn new(late_ns: u64) -> Self {
+        Self {
+            late_ns,
+            opened: None,
+            problem: None,
+            complete: false,
+            rest: Tally::default(),
+            during: Tally::default(),
+            probes: Vec::new(),
+            lag_max_ns: 0,
+            overflows: 0,
+            replaces: Vec::new(),
+            worst: Vec::new(),
+            lost_records: None,
+            first_ns: None,
+        }
+    }
+
+    /// Whether any packet was sent.
+    pub const fn has_packets(&self) -> bool {
+        self.rest.sent + self.during.sent > 0
+    }
+
+    /// Takes delays of pairs of packets: taken by the first rule, and by none.
+    pub fn add_probes(&mut self, delays: &[(u64, u64)]) {
+        self.probes.extend_from_slice(delays);
+    }
+
+    /// Takes a stream; `seen` finds what the probes saw of a run.
+    pub fn add<'a>(
+        &mut self,
+        streamed: &Streamed,
+        trace: &'a Trace,
+        seen: &dyn Fn(&Ran) -> Seen<'a>,
+    ) {
+        self.lag_max_ns = self.lag_max_ns.max(streamed.lag_max_ns);
+        self.overflows += streamed.overflows;
+        if let Some(losses) = trace.losses {
+            *self.lost_records.get_or_insert(0) += losses.lost_records;
+        }
+        let ways = ways(streamed);
+        let mut of_run: Vec<Vec<Way>> = vec![Vec::new(); streamed.runs.len()];
+        for way in ways {
+            let run = met(&streamed.runs, way, self.late_ns);
+            let tally = match run {
+                Some(run) => {
+                    of_run[run].push(way);
+                    &mut self.during
+                }
+                None => &mut self.rest,
+            };
+            tally.add(way, self.late_ns);
+        }
+        let mut silences = vec![None; streamed.runs.len()];
+        self.add_silences(streamed, &mut silences);
+        for ((ran, ways), silence_ns) in streamed.runs.iter().zip(of_run).zip(silences) {
+            self.add_run(*ran, &ways, silence_ns, &seen(ran).replaces, trace);
+        }
+    }
+
+    /// The times between arrivals, each with the replace that it met.
+    fn add_silences(&mut self, streamed: &Streamed, of_run: &mut [Option<u64>]) {
+        let mut times: Vec<u64> = streamed.arrived.iter().map(|(_, time)| *time).collect();
+        times.sort_unstable();
+        for pair in times.windows(2) {
+            let [before, after] = pair else { continue };
+            let silence = Some(after - before);
+            let met = streamed
+                .runs
+                .iter()
+                .position(|ran| ran.start_ns < *after && *before < ran.end_ns);
+            match met {
+                Some(run) => {
+                    of_run[run] = of_run[run].max(silence);
+                    self.during.silence_ns = self.during.silence_ns.max(silence);
+                }
+                None => self.rest.silence_ns = self.rest.silence_ns.max(silence),
+            }
+        }
+    }
+
+    fn add_run(
+        &mut self,
+        ran: Ran,
+        ways: &[Way],
+        silence_ns: Option<u64>,
+        replaces: &[&Replace],
+        trace: &Trace,
+    ) {
+        let number = u32::try_from(self.replaces.len()).unwrap_or(u32::MAX);
+        let delays: Vec<u64> = ways.iter().filter_map(Way::delay).collect();
+        let delay = Distribution::of(&delays, DIGITS);
+        let windows = replaces.iter().flat_map(|replace| &replace.windows);
+        let longest = windows.max_by_key(|window| window.ns);
+        let first_ns = *self.first_ns.get_or_insert(ran.start_ns);
+        self.replaces.push(Replaced {
+            start_ns: ran.start_ns.saturating_sub(first_ns),
+            wall_ns: ran.wall_ns(),
+            kernel_ns: replaces
+                .iter()
+                .map(|replace| replace.wall_ns)
+                .reduce(|a, b| a + b),
+            packets: ways.len() as u64,
+            lost: ways.iter().filter(|way| way.arrived_ns.is_none()).count() as u64,
+            p50_ns: delay.as_ref().map(|delay| delay.p50_ns),
+            p99_ns: delay.as_ref().map(|delay| delay.p99_ns),
+            max_ns: delay.as_ref().map(|delay| delay.max_ns),
+            silence_ns,
+            bh_off_ns: longest.map(|window| window.ns),
+            bh_off_quality: longest.map(|window| window.quality),
+        });
+        let doings = doings(ran, replaces, trace);
+        let mut worst: Vec<_> = ways.iter().filter(|way| way.delay().is_some()).collect();
+        worst.sort_by_key(|way| std::cmp::Reverse(way.delay()));
+        for way in worst.into_iter().take(WORST) {
+            self.worst.extend(late(*way, number, ran, &doings));
+        }
+        self.worst
+            .sort_by_key(|late| std::cmp::Reverse(late.delay_ns));
+        self.worst.truncate(WORST);
+    }
+
+    /// What it comes to.
+    pub fn cell(self, name: &str, size: u64) -> PathCell {
+        let rules = self.opened.map_or(size, |opened| opened.rules);
+        let lookup_ns: Vec<f64> = self
+            .probes
+            .iter()
+            .map(|(first, last)| (float(*last) - float(*first)) / float(rules.max(1)))
+            .collect();
+        let mut sorted = lookup_ns.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        PathCell {
+            contender: name.to_owned(),
+            rules,
+            entries: self.opened.and_then(|opened| opened.entries),
+            blob_bytes: self.opened.and_then(|opened| opened.blob_bytes),
+            state: match (&self.problem, self.complete) {
+                (Some(_), _) => CellState::Failed,
+                (None, true) => CellState::Complete,
+                (None, false) => CellState::Partial,
+            },
+            problem: self.problem,
+            rest: self.rest.traffic(),
+            during: self.during.traffic(),
+            lookup_median_ns: sorted.get(sorted.len() / 2).copied(),
+            lookup_ns,
+            sender_lag_max_ns: self.lag_max_ns,
+            receiver_overflows: self.overflows,
+            replaces: self.replaces,
+            worst: self.worst,
+            lost_records: self.lost_records,
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "delays are far below 2^53")]
+const fn float(value: u64) -> f64 {
+    value as f64
+}
+
+impl Way {
+    fn delay(&self) -> Option<u64> {
+        self.arrived_ns
+            .map(|arrived| arrived.saturating_sub(self.sent_ns))
+    }
+}
+
+impl Tally {
+    fn add(&mut self, way: Way, late_ns: u64) {
+        self.sent += 1;
+        self.reordered += u64::from(way.reordered);
+        match way.delay() {
+            Some(delay) => {
+                self.late += u64::from(delay > late_ns);
+                self.delays.push(delay);
+            }
+            None => self.lost += 1,
+        }
+    }
+
+    fn traffic(self) -> Traffic {
+        Traffic {
+            sent: self.sent,
+            received: self.delays.len() as u64,
+            lost: self.lost,
+            late: self.late,
+            reordered: self.reordered,
+            delay: Distribution::of(&self.delays, DIGITS),
+            silence_ns: self.silence_ns,
+        }
+    }
+}
+
+/// Every packet's way, in the order in which they were sent.
+fn ways(streamed: &Streamed) -> Vec<Way> {
+    let mut ways: Vec<Way> = streamed
+        .sent_ns
+        .iter()
+        .map(|sent_ns| Way {
+            sent_ns: *sent_ns,
+            arrived_ns: None,
+            reordered: false,
+        })
+        .collect();
+    let mut newest = 0;
+    for (number, time) in &streamed.arrived {
+        let Some(way) = ways.get_mut(*number as usize) else {
+            continue;
+        };
+        way.reordered = *number < newest;
+        way.arrived_ns = Some(*time);
+        newest = newest.max(*number);
+    }
+    ways
+}
+
+/// The run that was in progress while a packet was under way. One that was lost is taken to have
+/// been under way for as long as one that is just late.
+fn met(runs: &[Ran], way: Way, late_ns: u64) -> Option<usize> {
+    let end_ns = way
+        .arrived_ns
+        .unwrap_or(way.sent_ns.saturating_add(late_ns));
+    runs.iter()
+        .position(|ran| way.sent_ns <= ran.end_ns && ran.start_ns <= end_ns)
+}
+
+/// What a run was doing when: the innermost phases of its calls. None if nothing was seen of it.
+fn doings(ran: Ran, replaces: &[&Replace], trace: &Trace) -> Vec<Doing> {
+    let mut doings = Vec::new();
+    for step in replaces.iter().flat_map(|replace| &replace.phases) {
+        let inner = step
+            .phases
+            .iter()
+            .map(|phase| (format!("{}.{}", step.name, phase.name), phase));
+        let mut parts: Vec<_> = inner.collect();
+        if parts.is_empty() {
+            parts.push((step.name.clone(), step));
+        }
+        for (name, phase) in parts {
+            let start_ns = trace.time_ns(phase.start_ns);
+            doings.push(Doing {
+                name,
+                start_ns,
+                end_ns: start_ns.saturating_add(phase.ns),
+            });
+        }
+    }
+    if doings.is_empty() {
+        return doings;
+    }
+    // Between its calls the program itself was at work.
+    doings.sort_by_key(|doing| doing.start_ns);
+    let mut gaps = Vec::new();
+    let mut at_ns = ran.start_ns;
+    for doing in &doings {
+        if doing.start_ns > at_ns {
+            gaps.push((at_ns, doing.start_ns));
+        }
+        at_ns = at_ns.max(doing.end_ns);
+    }
+    gaps.push((at_ns, ran.end_ns));
+    doings.extend(gaps.into_iter().map(|(start_ns, end_ns)| Doing {
+        name: "program".to_owned(),
+        start_ns,
+        end_ns,
+    }));
+    doings
+}
+
+/// A late packet, with what the replace was doing for most of its way.
+fn late(way: Way, replace: u32, ran: Ran, doings: &[Doing]) -> Option<Late> {
+    let arrived_ns = way.arrived_ns?;
+    let mut longest: Option<(&str, u64)> = None;
+    for doing in doings {
+        let common = arrived_ns
+            .min(doing.end_ns)
+            .saturating_sub(way.sent_ns.max(doing.start_ns));
+        if common > longest.map_or(0, |(_, ns)| ns) {
+            longest = Some((&doing.name, common));
+        }
+    }
+    let after = i128::from(way.sent_ns) - i128::from(ran.start_ns);
+    Some(Late {
+        delay_ns: way.delay()?,
+        replace,
+        sent_after_ns: i64::try_from(after).unwrap_or(i64::MAX),
+        phase: longest.map(|(name, _)| name.to_owned()),
+        phase_ns: longest.map_or(0, |(_, ns)| ns),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Account, Doing, Way, doings, late};
+    use crate::bench::protocol::{Ran, Streamed};
+    use crate::bench::trace::{Seen, Trace};
+    use crate::report::bench::CellState;
+
+    const fn ran(start_ns: u64, end_ns: u64) -> Ran {
+        Ran {
+            start_ns,
+            end_ns,
+            user_ns: 0,
+            system_ns: 0,
+            peak_bytes: 0,
+            floor_bytes: 0,
+        }
+    }
+
+    fn unseen(_: &Ran) -> Seen<'static> {
+        Seen {
+            replaces: Vec::new(),
+            disturbed: false,
+        }
+    }
+
+    /// Ten packets, 100 apart, that take 10; one replace from 300 to 500.
+    fn streamed() -> Streamed {
+        Streamed {
+            sent_ns: (0..10).map(|n| n * 100).collect(),
+            arrived: (0..10).map(|n| (n, u64::from(n) * 100 + 10)).collect(),
+            lag_max_ns: 7,
+            overflows: 0,
+            clock_step_ns: 0,
+            runs: vec![ran(300, 500)],
+            failed: None,
+        }
+    }
+
+    fn account(streamed: &Streamed) -> Account {
+        let mut account = Account::new(50);
+        let trace = Trace::default();
+        account.add(streamed, &trace, &unseen);
+        account
+    }
+
+    #[test]
+    fn packets_meet_the_replace_that_runs_while_they_are_under_way() {
+        let cell = account(&streamed()).cell("x", 1);
+        assert_eq!((cell.rest.sent, cell.during.sent), (7, 3));
+        assert_eq!((cell.rest.lost, cell.during.lost), (0, 0));
+        assert_eq!(cell.during.delay.unwrap().max_ns, 10);
+        assert_eq!(cell.rest.silence_ns, Some(100));
+        assert_eq!(
+            (cell.replaces[0].packets, cell.replaces[0].max_ns),
+            (3, Some(10))
+        );
+        assert_eq!(
+            (cell.state, cell.sender_lag_max_ns),
+            (CellState::Partial, 7)
+        );
+    }
+
+    #[test]
+    fn what_is_late_lost_and_overtaken_is_counted_where_it_belongs() {
+        let mut made = streamed();
+        // The fourth arrives behind the sixth, the fifth never.
+        made.arrived = vec![
+            (0, 10),
+            (1, 110),
+            (2, 210),
+            (5, 510),
+            (3, 520),
+            (6, 610),
+            (7, 710),
+            (8, 810),
+            (9, 910),
+        ];
+        let cell = account(&made).cell("x", 1);
+        assert_eq!((cell.during.sent, cell.during.lost), (3, 1));
+        assert_eq!((cell.during.late, cell.during.reordered), (1, 1));
+        assert_eq!(cell.during.silence_ns, Some(300));
+        assert_eq!(cell.replaces[0].silence_ns, Some(300));
+        let worst = &cell.worst[0];
+        assert_eq!(
+            (worst.delay_ns, worst.sent_after_ns, worst.replace),
+            (220, 0, 0)
+        );
+        assert_eq!(worst.phase, None);
+        assert_eq!((cell.rest.lost, cell.rest.late), (0, 0));
+    }
+
+    #[test]
+    fn the_phase_of_a_late_packet_is_the_one_that_took_most_of_its_way() {
+        let doing = |name: &str, start_ns, end_ns| Doing {
+            name: name.to_owned(),
+            start_ns,
+            end_ns,
+        };
+        let all = [doing("check", 0, 100), doing("swap", 100, 400)];
+        let way = Way {
+            sent_ns: 50,
+            arrived_ns: Some(300),
+            reordered: false,
+        };
+        let found = late(way, 2, ran(20, 500), &all).unwrap();
+        assert_eq!(
+            (found.phase.as_deref(), found.phase_ns),
+            (Some("swap"), 200)
+        );
+        assert_eq!((found.sent_after_ns, found.replace), (30, 2));
+    }
+
+    #[test]
+    fn between_calls_the_program_is_at_work() {
+        let report = crate::report::testing::kprobe().report();
+        let replaces: Vec<_> = report.replaces.iter().take(1).collect();
+        let (start, wall) = (replaces[0].start_ns, replaces[0].wall_ns);
+        let run = ran(start, start + wall + 1_000);
+        let found = doings(run, &replaces, &Trace::default());
+        assert!(found.iter().any(|doing| doing.name.starts_with("replace.")));
+        let last = found.iter().max_by_key(|doing| doing.end_ns).unwrap();
+        assert_eq!((last.name.as_str(), last.end_ns), ("program", run.end_ns));
+        assert!(doings(run, &[], &Trace::default()).is_empty());
+    }
+
+    #[test]
+    fn a_rules_lookup_is_the_difference_over_the_rules() {
+        let mut account = Account::new(1);
+        account.add_probes(&[(1_000, 2_000), (1_000, 3_000), (1_000, 4_000)]);
+        let cell = account.cell("x", 100);
+        assert_eq!(cell.lookup_median_ns, Some(20.0));
+    }
+}

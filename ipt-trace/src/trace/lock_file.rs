@@ -1,0 +1,57 @@
+//! Who waited for the lock file of iptables, as it happens.
+
+use std::collections::HashMap;
+
+use ipt_trace_common::Record;
+
+use crate::correlate::{Measured, is_of_lock_file, lock_uses};
+
+/// More processes than this are not remembered.
+const MOST_PROCESSES: usize = 1024;
+
+/// More records than this of one process are not.
+const MOST_RECORDS: usize = 64;
+
+/// The records of each process that has to do with the lock file lately.
+#[derive(Clone, Debug, Default)]
+pub struct LockFile(HashMap<u32, Vec<Record>>);
+
+impl LockFile {
+    /// Takes a record, if it is about the lock file.
+    pub fn take(&mut self, record: &Record) {
+        if !is_of_lock_file(record) {
+            return;
+        }
+        if self.0.len() >= MOST_PROCESSES && !self.0.contains_key(&record.pid) {
+            self.forget();
+        }
+        let records = self.0.entry(record.pid).or_default();
+        if records.len() >= MOST_RECORDS {
+            records.drain(..MOST_RECORDS / 2);
+        }
+        records.push(*record);
+    }
+
+    /// How long a process waited for the lock that it had at this time, or had had before; `None` if
+    /// it never asked for it.
+    pub fn of(&self, pid: u32, time_ns: u64) -> Option<Measured> {
+        let asked = self.0.get(&pid)?;
+        let before = asked.partition_point(|record| record.time_ns <= time_ns);
+        let last = lock_uses(&asked[..before], false).pop()?;
+        Some(last.wait)
+    }
+
+    /// A process's records.
+    pub fn records(&self, pid: u32) -> impl Iterator<Item = Record> {
+        self.0.get(&pid).into_iter().flatten().copied()
+    }
+
+    /// Forgets the half that was not heard of for longest.
+    fn forget(&mut self) {
+        let last = |records: &Vec<Record>| records.last().map_or(0, |record| record.time_ns);
+        let mut times: Vec<_> = self.0.values().map(last).collect();
+        times.sort_unstable();
+        let middle = times[times.len() / 2];
+        self.0.retain(|_, records| last(records) > middle);
+    }
+}

@@ -1,0 +1,80 @@
+//! Commands and recordings in the kprobe tier.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::Test;
+use crate::report::flat;
+use crate::support::{Feed as _, ipt_trace};
+
+pub const TESTS: &[Test] = &[
+    ("a_recording_gives_the_same_report", same_report),
+    ("a_command_and_its_children_are_reported", command),
+];
+
+/// What `report` prints of a recording.
+fn again(format: &str, file: &str) -> String {
+    ipt_trace(["report", "--format", format, file])
+        .finish()
+        .expect_success()
+        .stdout
+}
+
+fn same_report() {
+    fs::write("/run/rules", flat(2_000)).expect("a file");
+    for format in ["text", "json"] {
+        let words = ["--format", format, "--record", "/run/recording"];
+        let restore = ["restore", "/run/rules"];
+        let run = ipt_trace(restore.iter().chain(&words))
+            .finish()
+            .expect_success();
+        assert_eq!(again(format, "/run/recording"), run.stdout);
+        let exec = ["exec"].into_iter().chain(words);
+        let restore = [
+            crate::support::program::path().into_os_string(),
+            "restore".into(),
+        ];
+        let own = ["-q", "--probes", "none", "/run/rules"].map(Into::into);
+        let words: Vec<_> = exec.map(Into::into).chain(restore).chain(own).collect();
+        let run = ipt_trace(words).finish().expect_success();
+        assert_eq!(again(format, "/run/recording"), run.stderr);
+    }
+}
+
+/// Forked in the background, in another session and by a parent that is gone.
+fn command() {
+    let restore = "\"$IPT_TRACE\" restore -q --probes none";
+    let script = format!(
+        "{restore} /run/rules & wait
+         setsid sh -c '{restore} /run/rules'
+         (sh -c 'sleep 0.1; {restore} /run/rules; touch /run/done' &)
+         while [ ! -e /run/done ]; do sleep 0.1; done
+         exit 6"
+    );
+    fs::write("/run/rules", flat(100)).expect("a file");
+    let words = [
+        "exec",
+        "--format",
+        "json",
+        "-o",
+        "/run/report",
+        "sh",
+        "-c",
+        &script,
+    ];
+    let run = ipt_trace(words)
+        .env("IPT_TRACE", crate::support::program::path())
+        .finish();
+    assert_eq!(run.code, Some(6), "{run:#?}");
+    let report = fs::read("/run/report").expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("a document");
+    assert_eq!(report["probes"]["tier"], "kprobe");
+    let replaces = report["replaces"].as_array().expect("replaces");
+    assert_eq!(replaces.len(), 3, "{report:#}");
+    for replace in replaces {
+        let windows = replace["windows"].as_array().expect("windows");
+        assert_eq!(windows.len(), 1, "{replace:#}");
+        assert!(windows[0]["cpu"].is_u64(), "{replace:#}");
+    }
+}
