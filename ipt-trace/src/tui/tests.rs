@@ -68,6 +68,7 @@ fn diff(number: u64) -> Diff {
         reason: None,
         rules: Some(100),
         read_ns: Some(40_000),
+        others_too: false,
     }
 }
 

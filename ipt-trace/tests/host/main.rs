@@ -12,6 +12,7 @@ mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;
+mod tui;
 mod view;
 
 use std::process::ExitCode;
@@ -35,7 +36,11 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 11] = [
+    let no_tmux = missing.clone().or_else(tui::what_is_missing);
+    if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
+        eprintln!("skipping the tests of --tui: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 12] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
         (metrics::TESTS, &missing),
+        (tui::TESTS, &no_tmux),
     ];
     let trials = groups
         .into_iter()

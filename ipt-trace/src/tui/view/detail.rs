@@ -6,7 +6,7 @@ use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
-    widgets::Paragraph,
+    widgets::{Paragraph, Wrap},
 };
 
 use super::{App, Theme, nothing, pane};
@@ -21,8 +21,9 @@ use crate::{
     tui::app::Detail,
 };
 
-/// Width of a phase's name.
-const NAME: usize = 22;
+/// Width of a phase's name, in a pane of less than so many columns and in others.
+const NARROW: (usize, usize) = (60, 16);
+const WIDE: usize = 26;
 
 /// Width of a number.
 const NUMBER: usize = 8;
@@ -46,7 +47,11 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, shown: &[Arc<Event>], 
     }
     let last = lines.len().saturating_sub(1);
     let scroll = app.scroll.min(u16::try_from(last).unwrap_or(u16::MAX));
-    let text = Paragraph::new(lines).block(block).scroll((scroll, 0));
+    let mut text = Paragraph::new(lines).block(block).scroll((scroll, 0));
+    if app.detail == Detail::Diff {
+        // Rules are longer than the pane.
+        text = text.wrap(Wrap { trim: false });
+    }
     frame.render_widget(text, area);
 }
 
@@ -118,10 +123,12 @@ fn timeline(event: &Event, width: usize, theme: &Theme) -> Vec<Line<'static>> {
         ]
         .join("  "),
     ));
+    let name_width = if width < NARROW.0 { NARROW.1 } else { WIDE };
     let bar = Bar {
         start_ns: event.detail.start_ns,
         wall_ns: event.detail.wall_ns.max(1),
-        width: width.saturating_sub(NAME + NUMBER + 2),
+        name_width,
+        width: width.saturating_sub(name_width + NUMBER + 2),
     };
     phases(&mut lines, &event.detail.phases, 0, bar, theme);
     lines
@@ -132,6 +139,7 @@ fn timeline(event: &Event, width: usize, theme: &Theme) -> Vec<Line<'static>> {
 struct Bar {
     start_ns: u64,
     wall_ns: u64,
+    name_width: usize,
     width: usize,
 }
 
@@ -162,20 +170,30 @@ fn phases(
     for phase in phases_ {
         let indent = "  ".repeat(depth);
         let name = clean(&phase.name).replace('_', " ");
-        let name: String = format!("{indent}{name}").chars().take(NAME).collect();
+        let name = cut(&format!("{indent}{name}"), bar.name_width);
         let (ns, quality) = (phase.ns, phase.quality);
         let number = narrow(Some(Measured { ns, quality }));
+        let name_width = bar.name_width;
         let style = if phase.error.is_some() {
             theme.bad
         } else {
             theme.bar
         };
         lines.push(Line::from(vec![
-            Span::raw(format!("{name:<NAME$} {number:>NUMBER$} ")),
+            Span::raw(format!("{name:<name_width$} {number:>NUMBER$} ")),
             Span::styled(bar.of(phase), style),
         ]));
         phases(lines, &phase.phases, depth + 1, bar, theme);
     }
+}
+
+/// A name in so many characters, with a sign where it was longer.
+fn cut(name: &str, width: usize) -> String {
+    if name.chars().count() <= width {
+        return name.to_owned();
+    }
+    let kept = name.chars().take(width.saturating_sub(1));
+    kept.chain(['…']).collect()
 }
 
 fn changes(app: &App, event: &Event, theme: &Theme) -> Vec<Line<'static>> {

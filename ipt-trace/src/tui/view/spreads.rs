@@ -18,7 +18,7 @@ use crate::{
 const LEVELS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// How wide the pane must be for bars of a quarter of a decade, and for more numbers.
-const WIDE: u16 = 70;
+const WIDE: u16 = 78;
 
 /// Decades in the bars.
 const DECADES: usize = 7;
