@@ -6,6 +6,7 @@ mod exec;
 mod failures;
 mod killed;
 mod lines;
+mod metrics;
 mod options;
 mod race;
 mod rulesets;
@@ -13,6 +14,7 @@ mod rulesets;
 mod support;
 mod trace;
 mod traffic;
+mod tui;
 mod view;
 
 use std::process::ExitCode;
@@ -39,7 +41,11 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 12] = [
+    let no_tmux = missing.clone().or_else(tui::what_is_missing);
+    if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
+        eprintln!("skipping the tests of --tui: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 14] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         (view::TESTS, &missing),
         (bench::TESTS, &missing),
         (trace::TESTS, &missing),
+        (metrics::TESTS, &missing),
+        (tui::TESTS, &no_tmux),
     ];
     let trials = groups
         .into_iter()

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::args::LineFormat;
 use crate::render::{Style, line};
-use crate::trace::{Event, Line, Message, diff::Diff};
+use crate::trace::{Event, Line, Message, Summary, diff::Diff};
 
 /// Standard output of a trace.
 pub struct Printer {
@@ -80,6 +80,14 @@ impl Printer {
                 return self.out.flush();
             }
         }
+    }
+
+    /// Writes what the trace came to, for those who saw it in another way.
+    pub fn print_summary(mut self, summary: &Summary) -> io::Result<()> {
+        if !self.quiet {
+            self.out.write_all(&line::summary(summary, &self.style))?;
+        }
+        self.out.flush()
     }
 
     fn json(&mut self, message: &Message) -> io::Result<()> {
