@@ -79,7 +79,7 @@ static COLUMNS: &[Column] = &[
     right("DRAIN", 8, 7, |event, _| narrow(event.drain())),
     right("IPISYNC", 8, 8, |event, _| narrow(event.ipi_sync())),
     right("SOFTIRQ", 8, 8, |event, _| narrow(event.softirq_delay)),
-    left("RESULT", 7, 0, |event, _| outcome(event)),
+    left("RESULT", 8, 0, |event, _| outcome(event)),
 ];
 
 /// The columns that fit into some width.

@@ -39,7 +39,7 @@ fn columns_fit_and_the_most_important_stay() {
         for line in &lines {
             let line = text(line);
             let length = line.trim_end().chars().count();
-            assert!(width.is_none_or(|width| length <= width.max(90)), "{line}");
+            assert!(width.is_none_or(|width| length <= width.max(76)), "{line}");
             page.push_str(&line);
         }
         page.push('\n');
