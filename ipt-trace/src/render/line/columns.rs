@@ -125,6 +125,13 @@ impl Columns {
         finish(&paint(ansi, &line))
     }
 
+    /// Whose an event was and when, in a sentence's words.
+    pub fn name_of(&self, event: &Event) -> String {
+        let comm = event.detail.comm.as_deref().unwrap_or("?");
+        let pid = event.detail.pid.map_or_else(unknown, |pid| pid.to_string());
+        format!("{comm} (pid {pid}) at {}", time(event, &self.zone))
+    }
+
     /// Cells that are too long push the rest to the right: cut off they would say nothing.
     fn line(&self, cell: impl Fn(&Column) -> String) -> String {
         let mut line = String::new();
