@@ -255,6 +255,8 @@ impl Engine {
             symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: false,
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let operation = Operation::from_records(&collected.records, &context)?;
         if operation.call != Some(Call::SetReplace) || operation.result != Some(0) || operation.own
@@ -323,6 +325,8 @@ impl Engine {
             symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let Some(operation) = Operation::from_records(&collected.records, &context) else {
             return;

@@ -107,7 +107,7 @@ fn disturbances() {
     let drains = |from: u64, to: u64| {
         let replaces = correlated.replaces.iter();
         let within = replaces.filter(|replace| (from..to).contains(&replace.start_ns()));
-        let drains = within.filter_map(|replace| Some(replace.swap()?.drain?.duration.ns));
+        let drains = within.filter_map(|replace| Some(replace.swap()?.drain.as_ref()?.duration.ns));
         drains.collect::<Vec<_>>()
     };
     check_drains(drains(quiet_ns, busy_ns), &drains(busy_ns, u64::MAX));

@@ -3,6 +3,7 @@
 
 mod disturbance;
 mod kprobe;
+mod oracle;
 mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
@@ -27,12 +28,13 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 7] = [
+    let groups: [&[Test]; 8] = [
         tables::TESTS,
         trace::WITHOUT_MODULES,
         kprobe::TESTS,
         recorded::TESTS,
         tracer::TESTS,
+        oracle::TESTS,
         disturbance::TESTS,
         trace::TESTS,
     ];
