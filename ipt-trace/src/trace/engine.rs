@@ -319,9 +319,6 @@ impl Engine {
 
     /// Makes an operation of its records and puts it to those of its process.
     fn group(&mut self, collected: &Collected, finished: &mut Vec<Finished>) {
-        let Some(first) = collected.records.first() else {
-            return;
-        };
         let (start, end) = (start_of(collected).unwrap_or(0), end_of(collected));
         let lost = |(from, to): &(u64, u64)| *from < end && start < *to;
         let context = Context {

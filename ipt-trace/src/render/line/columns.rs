@@ -79,7 +79,7 @@ static COLUMNS: &[Column] = &[
     right("DRAIN", 8, 7, |event, _| narrow(event.drain())),
     right("IPISYNC", 8, 8, |event, _| narrow(event.ipi_sync())),
     right("SOFTIRQ", 8, 8, |event, _| narrow(event.softirq_delay)),
-    left("RESULT", 7, 0, |event, _| outcome(event)),
+    left("RESULT", 8, 0, |event, _| outcome(event)),
 ];
 
 /// The columns that fit into some width.
@@ -123,6 +123,13 @@ impl Columns {
             self.style.faint
         };
         finish(&paint(ansi, &line))
+    }
+
+    /// Whose an event was and when, in a sentence's words.
+    pub fn name_of(&self, event: &Event) -> String {
+        let comm = event.detail.comm.as_deref().unwrap_or("?");
+        let pid = event.detail.pid.map_or_else(unknown, |pid| pid.to_string());
+        format!("{comm} (pid {pid}) at {}", time(event, &self.zone))
     }
 
     /// Cells that are too long push the rest to the right: cut off they would say nothing.

@@ -77,6 +77,6 @@ pub fn outcome(event: &Event) -> String {
     };
     match event.detail.attempts {
         0 | 1 => word.to_owned(),
-        times => format!("{word} ({times} tries)"),
+        times => format!("{word}×{times}"),
     }
 }

@@ -146,7 +146,7 @@ pub fn thousand() {
         tracer.event_of(*pid);
     }
     thread::sleep(Duration::from_secs(2));
-    let used = cpu(pid) - before;
+    let used = cpu(pid).saturating_sub(before);
     let (lines, _) = tracer.finish();
     let summary = lines.last().expect("a summary").clone();
     let counted = |pid: u32| lines.iter().filter(|line| is_event_of(line, pid)).count();
