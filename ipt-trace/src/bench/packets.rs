@@ -313,7 +313,7 @@ impl Bench {
             cells,
         };
         Document {
-            started: started.to_string(),
+            started: format!("{started:.0}"),
             took_ns,
             interrupted: interrupted || interrupted_cells,
             packets: Some(packets),

@@ -364,7 +364,7 @@ impl Bench {
             budgets,
         };
         Document {
-            started: started.to_string(),
+            started: format!("{started:.0}"),
             took_ns,
             interrupted,
             restore: Some(restore),

@@ -4,6 +4,7 @@ use crate::correlate::{Quality, WindowKind, correlate};
 use crate::kernel;
 use crate::probe::{Options, ProbeError, Recording, Request, Session};
 use crate::report::bench::Unit;
+use crate::report::first_foreign_ns;
 use crate::report::{Losses, Machine, Phase, Replace, Report, Tier};
 
 use super::protocol::Ran;
@@ -79,16 +80,10 @@ impl Trace {
             return Self::default();
         };
         let report = Report::of_recording(recording, &Machine::this());
-        // The report counts from its first replace.
-        let correlated = correlate(recording);
-        let others = correlated
-            .replaces
-            .iter()
-            .filter(|replace| replace.operations.iter().all(|operation| !operation.own));
-        let base_ns = others.map(crate::correlate::Replace::start_ns).min();
         Self {
             replaces: report.replaces,
-            base_ns: base_ns.unwrap_or(0),
+            // The report counts from there.
+            base_ns: first_foreign_ns(&correlate(recording)),
             losses: report.losses,
         }
     }

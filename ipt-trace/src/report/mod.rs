@@ -149,7 +149,7 @@ fn is_foreign(replace: &correlate::Replace) -> bool {
 }
 
 /// When the first replace of another program began, or 0.
-fn first_foreign_ns(correlated: &Correlated) -> u64 {
+pub(crate) fn first_foreign_ns(correlated: &Correlated) -> u64 {
     let replaces = correlated.replaces.iter();
     let foreign = replaces.filter(|replace| is_foreign(replace));
     foreign.map(correlate::Replace::start_ns).min().unwrap_or(0)

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use super::{ProbeTable, model::Report};
+use super::{ProbeTable, bench, model::Report};
 
 /// The report's schema, in JSON Schema's draft 2020-12.
 pub fn schema() -> Value {
@@ -13,6 +13,16 @@ pub fn schema() -> Value {
 /// That of the table of attach points.
 pub fn probes() -> Value {
     of::<ProbeTable>()
+}
+
+/// That of a benchmark.
+pub fn benchmark() -> Value {
+    of::<bench::Document>()
+}
+
+/// That of a comparison of two benchmarks.
+pub fn comparison() -> Value {
+    of::<bench::Comparison>()
 }
 
 fn of<T: JsonSchema>() -> Value {
@@ -29,7 +39,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::{probes, schema};
+    use super::{benchmark, comparison, probes, schema};
 
     /// With `UPDATE_SCHEMA=1` in the environment, the file is written instead of compared.
     fn check(file: &str, schema: &Value) {
@@ -51,5 +61,7 @@ mod tests {
     fn the_documented_schema_is_that_of_the_types() {
         check("report.schema.json", &schema());
         check("probes.schema.json", &probes());
+        check("bench.schema.json", &benchmark());
+        check("bench-compare.schema.json", &comparison());
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -234,10 +234,7 @@ impl Tracer {
             return self.inputs.recv().ok();
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.inputs.recv_timeout(left) {
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.inputs.recv_timeout(left).ok()
     }
 
     /// Detaches, and takes what was still in the ring.

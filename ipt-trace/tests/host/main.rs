@@ -1,5 +1,6 @@
 //! Tests on the running kernel: as root, each in namespaces of its own, beside iptables-legacy.
 
+mod bench;
 mod counters;
 mod exec;
 mod failures;
@@ -11,6 +12,7 @@ mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traffic;
 mod tui;
 mod view;
@@ -25,6 +27,9 @@ use support::{Test, oracle, trial};
 const ORACLE: &str = "1.8.9";
 
 fn main() -> ExitCode {
+    if let Some(code) = trace::hammer_if_asked() {
+        return code;
+    }
     let args = Arguments::from_args();
     let missing = what_is_missing();
     let other_oracle = missing.clone().or_else(|| {
@@ -40,7 +45,7 @@ fn main() -> ExitCode {
     if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
         eprintln!("skipping the tests of --tui: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 12] = [
+    let groups: [(&[Test], &Option<String>); 14] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         (view::TESTS, &missing),
         (metrics::TESTS, &missing),
         (tui::TESTS, &no_tmux),
+        (bench::TESTS, &missing),
+        (trace::TESTS, &missing),
     ];
     let trials = groups
         .into_iter()

@@ -370,7 +370,7 @@ mod tests {
         }
     }
 
-    fn unseen(_: &Ran) -> Seen<'static> {
+    fn unseen<'a>(_: &Ran) -> Seen<'a> {
         Seen {
             replaces: Vec::new(),
             disturbed: false,

@@ -35,7 +35,7 @@ const RECORD_ROOM: usize = 1024;
 /// How many lines may wait for the commands of `--exec-on`.
 const EXEC_ROOM: usize = 1024;
 
-pub fn run(command: args::Trace) -> Result<(), Failure> {
+pub fn run(command: &args::Trace) -> Result<(), Failure> {
     if command.verbose {
         log::show();
     }
@@ -60,7 +60,7 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
             records: command.record.is_some(),
         },
         namespaces: command.diff,
-        filter: filter(&command),
+        filter: filter(command),
         duration: command.duration,
     };
     let rules = exec_rules(&command.exec_on)?;
@@ -77,9 +77,9 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
     if let Some(server) = server {
         metrics::serve(&mut tracer, server, command.quiet || command.tui)?;
     }
-    let recording = record(&mut tracer, &command)?;
+    let recording = record(&mut tracer, command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
-    let output = output(&mut tracer, &command, handle)?;
+    let output = output(&mut tracer, command, handle)?;
     let (_, stuck) = tracer.run();
     for thread in [recording, commands].into_iter().flatten() {
         // One that panicked has said so.
@@ -134,7 +134,7 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
     tracer.accompany(thread);
     // Where so many wait already, one more is in the difference of a later one.
     tracer.watch(Box::new(move |seen| {
-        drop(sender.try_send(diff::Request::of(seen)))
+        drop(sender.try_send(diff::Request::of(seen)));
     }));
     Ok(())
 }

@@ -146,6 +146,12 @@ mod tests {
     }
 
     #[test]
+    fn packets_read_well() {
+        let document = document(&testing::packets_document(), &Style::plain());
+        insta::assert_snapshot!(plain(document));
+    }
+
+    #[test]
     fn a_comparison_reads_well() {
         let before = testing::document();
         let mut after = testing::scaled(&before, 1.3);

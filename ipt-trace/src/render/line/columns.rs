@@ -48,7 +48,7 @@ const fn right(
 
 /// All columns, in their order. Those of rank 0 fit into 80 characters and are always there.
 static COLUMNS: &[Column] = &[
-    left("TIME", 12, 0, |event, zone| time(event, zone)),
+    left("TIME", 12, 0, time),
     right("PID", 7, 0, |event, _| {
         event.detail.pid.map_or_else(unknown, |pid| pid.to_string())
     }),
@@ -96,10 +96,10 @@ impl Columns {
         let mut shown: Vec<_> = COLUMNS.iter().collect();
         let needed = |shown: &[&Column]| shown.iter().map(|column| column.width + 1).sum::<usize>();
         while width.is_some_and(|width| needed(&shown) > width + 1) {
-            let least = shown.iter().map(|column| column.rank).max().unwrap_or(0);
-            let last = shown.iter().rposition(|column| column.rank == least);
-            match last {
-                Some(last) if least > 0 => drop(shown.remove(last)),
+            let rank = shown.iter().map(|column| column.rank).max().unwrap_or(0);
+            let place = shown.iter().rposition(|column| column.rank == rank);
+            match place {
+                Some(place) if rank > 0 => drop(shown.remove(place)),
                 _ => break,
             }
         }

@@ -31,6 +31,16 @@ pub enum BudgetError {
     /// No `=`.
     #[error("\"{0}\": write METRIC=LIMIT, as in bh_off=1ms or peak_memory=100MiB")]
     NoLimit(String),
+    /// No such metric.
+    #[error(
+        "\"{0}\": there is no such metric; there are {names}, bh_off for bh_off_longest, and \
+         phases as replace.check",
+        names = METRICS.join(", ")
+    )]
+    Metric(String),
+    /// A limit that counts something else.
+    #[error("\"{0}\": this metric counts {1}")]
+    Unit(String, &'static str),
     /// Not a number with a unit.
     #[error("\"{0}\": not a number with one of the units ns, us, ms, s, B, KiB, MiB, GiB")]
     Limit(String),
@@ -60,13 +70,46 @@ impl FromStr for Budget {
             "GiB" => (1024.0 * 1024.0 * 1024.0, Unit::Bytes),
             _ => return Err(wrong()),
         };
+        let metric = alias(metric.trim());
+        if !METRICS.contains(&metric.split('.').next().unwrap_or_default()) {
+            return Err(BudgetError::Metric(metric.to_owned()));
+        }
+        match (metric, unit) {
+            ("peak_memory", Unit::Bytes) => {}
+            ("peak_memory", _) => return Err(BudgetError::Unit(text.to_owned(), "bytes")),
+            (_, Unit::Ns) => {}
+            _ => return Err(BudgetError::Unit(text.to_owned(), "time")),
+        }
         Ok(Self {
-            metric: alias(metric.trim()).to_owned(),
+            metric: metric.to_owned(),
             limit: to_u64(number * factor),
             unit,
         })
     }
 }
+
+/// The metrics, but for phases within a call.
+const METRICS: [&str; 19] = [
+    "wall",
+    "cpu",
+    "user",
+    "system",
+    "peak_memory",
+    "program",
+    "info",
+    "read",
+    "replace",
+    "add_counters",
+    "bh_off_longest",
+    "bh_off_sum",
+    "bh_off_swap",
+    "bh_off_add_counters",
+    "mutex_hold",
+    "mutex_hold_longest",
+    "mutex_wait",
+    "drain",
+    "ipi_sync",
+];
 
 /// The full name of a metric that has a short one.
 fn alias(metric: &str) -> &str {
@@ -227,6 +270,10 @@ mod tests {
         let peak = read("peak_memory=100MiB").unwrap();
         assert_eq!((peak.limit, peak.unit), (100 << 20, Unit::Bytes));
         assert!(matches!(read("wall"), Err(BudgetError::NoLimit(_))));
+        assert!(matches!(read("speed=1ms"), Err(BudgetError::Metric(_))));
+        assert!(matches!(read("wall=1MiB"), Err(BudgetError::Unit(..))));
+        assert!(matches!(read("peak_memory=1s"), Err(BudgetError::Unit(..))));
+        assert!(read("replace.check=1ms").is_ok());
         for wrong in ["wall=", "wall=5", "wall=ms", "wall=1h", "wall=-1ms"] {
             assert!(matches!(read(wrong), Err(BudgetError::Limit(_))), "{wrong}");
         }

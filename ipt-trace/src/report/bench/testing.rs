@@ -1,8 +1,9 @@
 //! A made-up benchmark for tests.
 
 use super::{
-    Bucket, Budget, Cell, CellState, Contender, Distribution, Document, Growth, LeftOut, Metric,
-    Restore, SCHEMA_VERSION, Unit, answer, growths, metric, versus,
+    Budget, Cell, CellState, Contender, Distribution, Document, Growth, Late, LeftOut, Metric,
+    Packets, PathCell, Replaced, Restore, SCHEMA_VERSION, Traffic, Unit, answer, growths, metric,
+    versus,
 };
 use crate::correlate::Quality;
 use crate::report::{Family, Machine, Tier, Tool};
@@ -146,23 +147,83 @@ pub fn scaled(document: &Document, factor: f64) -> Document {
     scaled
 }
 
-/// A distribution for tests of the renderers.
-pub fn distribution(middle: u64) -> Distribution {
-    Distribution {
-        buckets: vec![
-            Bucket {
-                up_to_ns: middle,
-                count: 900,
-            },
-            Bucket {
-                up_to_ns: middle * 2,
-                count: 99,
-            },
-            Bucket {
-                up_to_ns: middle * 30,
-                count: 1,
-            },
-        ],
-        ..Distribution::of(&[middle, middle * 2, middle * 30], 1).unwrap()
+/// What packets felt of two contenders.
+pub fn packets_document() -> Document {
+    let cells = vec![
+        path_cell("ipt-trace", 1),
+        path_cell("iptables-legacy-restore", 4),
+    ];
+    Document {
+        restore: None,
+        packets: Some(Packets {
+            family: Family::Ipv4,
+            table: "filter".to_owned(),
+            shape: "flat".to_owned(),
+            size: 50_000,
+            pps: 10_000,
+            interval_ns: 500_000_000,
+            replaces: 2,
+            late_ns: 1_000_000,
+            sender_cpu: Some(1),
+            forwarder_cpu: Some(0),
+            tier: Tier::Kprobe,
+            tier_reason: "this kernel has kprobes".to_owned(),
+            cells,
+        }),
+        ..document()
+    }
+}
+
+fn path_cell(contender: &str, factor: u64) -> PathCell {
+    let replaced = |number: u64| Replaced {
+        start_ns: number * 500_000_000,
+        wall_ns: factor * 80_000_000,
+        kernel_ns: Some(factor * 40_000_000),
+        packets: 400,
+        lost: 0,
+        p50_ns: Some(17_000),
+        p99_ns: Some(factor * 40_000),
+        max_ns: Some(factor * 500_000 + number),
+        silence_ns: Some(factor * 600_000),
+        bh_off_ns: Some(factor * 5_000),
+        bh_off_quality: Some(Quality::Approximated),
+    };
+    let late = |phase: Option<&str>| Late {
+        delay_ns: factor * 500_000,
+        replace: 1,
+        sent_after_ns: -20_000,
+        phase: phase.map(str::to_owned),
+        phase_ns: factor * 400_000,
+    };
+    PathCell {
+        contender: contender.to_owned(),
+        rules: 50_000,
+        entries: Some(50_004),
+        blob_bytes: Some(10_000_600),
+        state: CellState::Complete,
+        problem: None,
+        rest: traffic(15_000),
+        during: traffic(factor * 17_000),
+        lookup_ns: vec![3.5, 3.75, 4.0],
+        lookup_median_ns: Some(3.75),
+        sender_lag_max_ns: factor * 400_000,
+        receiver_overflows: 0,
+        replaces: vec![replaced(0), replaced(1)],
+        worst: vec![late(Some("replace.old_counters+cleanup")), late(None)],
+        lost_records: Some(0),
+    }
+}
+
+/// A thousand packets, a tenth of them slower and one much.
+fn traffic(usual: u64) -> Traffic {
+    let mut delays = vec![usual; 899];
+    delays.extend([usual * 2; 100]);
+    delays.push(usual * 30);
+    Traffic {
+        sent: 1_000,
+        received: 1_000,
+        delay: Distribution::of(&delays, 2),
+        silence_ns: Some(usual * 31),
+        ..Traffic::default()
     }
 }

@@ -10,8 +10,11 @@ use super::super::figures;
 use crate::report::bench::Unit;
 use crate::report::words;
 
-/// Size of a chart in its own units; the page scales it.
-const SIZE: (u32, u32) = (460, 330);
+/// Size of a chart that has a line for itself, in its own units; the page scales it.
+const WIDE: (u32, u32) = (640, 380);
+
+/// Size of a chart beside others.
+const NARROW: (u32, u32) = (350, 290);
 
 const INK: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
@@ -88,7 +91,7 @@ impl Scale {
     fn tick(self, value: f64) -> String {
         match self {
             Self::Rules | Self::Metric(Unit::Count) => rules(value),
-            Self::Metric(Unit::Bytes) => words::bytes(figures::whole(value)),
+            Self::Metric(Unit::Bytes) => words::bytes(figures::whole(value)).replace(".0 ", " "),
             Self::Metric(Unit::Ns) => {
                 let text = words::duration(figures::whole(value));
                 text.replace(".00 ", " ").replace(".0 ", " ")
@@ -123,6 +126,8 @@ pub struct Chart {
     pub layers: Vec<Layer>,
     /// Lines, above the bands.
     pub lines: Vec<Line>,
+    /// Whether it has a line of the page for itself.
+    pub wide: bool,
 }
 
 /// A range that holds all of these, from a little below to a little above. `None` of nothing that
@@ -140,8 +145,9 @@ impl Chart {
     /// The chart as SVG; empty if it cannot be drawn.
     pub fn svg(&self) -> String {
         let mut text = String::new();
+        let size = if self.wide { WIDE } else { NARROW };
         let drawn = {
-            let area = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+            let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
             self.draw(&area)
                 .and_then(|()| area.present().map_err(|error| error.to_string()))
         };
@@ -277,6 +283,9 @@ impl Decades {
     }
 
     fn ticks(&self) -> Vec<f64> {
+        if self.scale == Scale::Metric(Unit::Bytes) {
+            return self.binary_ticks();
+        }
         let (first, last) = (self.low.log10().floor(), self.high.log10().ceil());
         let decades = (last - first).clamp(0.0, 40.0);
         let steps: &[f64] = if self.high / self.low < 30.0 {
@@ -293,6 +302,21 @@ impl Decades {
                 let ten = 10_f64.powf(first + f64::from(power));
                 steps.iter().map(move |step| step * ten)
             })
+            .filter(|tick| (self.low..=self.high).contains(tick))
+            .collect()
+    }
+}
+
+impl Decades {
+    /// Powers of two, or of four or more where these would be many.
+    fn binary_ticks(&self) -> Vec<f64> {
+        let step = match self.high / self.low {
+            ..40.0 => 1,
+            ..1e4 => 2,
+            _ => 5,
+        };
+        let powers = (0..50).step_by(step).map(|power| 2_f64.powi(power));
+        powers
             .filter(|tick| (self.low..=self.high).contains(tick))
             .collect()
     }
@@ -367,6 +391,8 @@ mod tests {
         let time = Scale::Metric(Unit::Ns);
         assert_eq!(ticks((9e5, 2e8), time), ["1 ms", "10 ms", "100 ms"]);
         assert_eq!(ticks((9e5, 6e6), time), ["1 ms", "2 ms", "5 ms"]);
+        let memory = Scale::Metric(Unit::Bytes);
+        assert_eq!(ticks((5e6, 2e7), memory), ["8 MiB", "16 MiB"]);
         assert_eq!(
             ticks((80.0, 125_000.0), Scale::Rules),
             ["100", "1k", "10k", "100k"]
@@ -393,6 +419,7 @@ mod tests {
                     points,
                     marked: true,
                 }],
+                wide: true,
             };
             assert!(chart.svg().starts_with("<svg"));
         }

@@ -137,14 +137,12 @@ mod tests {
 
     #[test]
     fn the_page_is_whole_and_loads_nothing() {
-        let text = page(&testing::document());
-        for part in [
-            "<!DOCTYPE html>",
-            "<svg",
-            "id=\"growth\"",
-            "<details",
-            "</html>",
-        ] {
+        whole(&page(&testing::document()), "id=\"growth\"");
+        whole(&page(&testing::packets_document()), "id=\"delays\"");
+    }
+
+    fn whole(text: &str, section: &str) {
+        for part in ["<!DOCTYPE html>", "<svg", section, "<details", "</html>"] {
             assert!(text.contains(part), "{part}");
         }
         for outside in ["http:", "https:", "src=", "@import", "<script", "url("] {
@@ -152,7 +150,7 @@ mod tests {
             assert!(!found.contains(outside), "{outside}");
         }
         // Colours are the style's, so that dark ones can replace light ones.
-        assert!(text.contains("var(--s") && text.contains("var(--ink)"));
+        assert!(text.contains("var(--c0)") && text.contains("var(--ink)"));
         assert!(!text.contains("fill=\"#"), "a colour of its own");
         assert!(!text.contains("stroke=\"#"), "a colour of its own");
     }

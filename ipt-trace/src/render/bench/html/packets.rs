@@ -124,13 +124,14 @@ fn delays(document: &Document, packets: &Packets) -> Markup {
         let place = paints.iter().position(|(_, name)| *name == cell.contender);
         Paint::contender(place.unwrap_or(0))
     };
-    let chart = |lines| Chart {
+    let chart = |lines, wide| Chart {
         x: ("delay", Scale::Metric(Unit::Ns)),
         y: ("packets that took longer", Scale::Share),
         x_range,
         y_range,
         layers: Vec::new(),
         lines,
+        wide,
     };
     let during = packets
         .cells
@@ -143,8 +144,8 @@ fn delays(document: &Document, packets: &Packets) -> Markup {
             "left it falls, the better. Where it ends is the longest delay."
         }
         (legend(&paints))
+        (figure("During replaces, all contenders", &chart(during, true), "On log axes."))
         div.grid {
-            (figure("During replaces, all contenders", &chart(during), "On log axes."))
             @for cell in &packets.cells {
                 (figure(
                     &cell.contender,
@@ -156,6 +157,7 @@ fn delays(document: &Document, packets: &Packets) -> Markup {
                         .into_iter()
                         .flatten()
                         .collect(),
+                        false,
                     ),
                     "Broken line: at rest. Whole line: during replaces.",
                 ))

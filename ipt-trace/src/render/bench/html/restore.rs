@@ -7,7 +7,7 @@ use super::chart::{Chart, Line, Paint, Scale, range};
 use super::parts::{figure, legend, table};
 use super::stack::{self, float};
 use crate::report::bench::{Cell, CellState, Document, Restore, Unit};
-use crate::report::words;
+use crate::report::{Tier, words};
 
 /// The sections and their names.
 pub const LINKS: [(&str, &str); 6] = [
@@ -122,6 +122,7 @@ fn cost(document: &Document, restore: &Restore) -> Markup {
             y_range,
             layers: Vec::new(),
             lines: lines(document, restore, "wall"),
+            wide: true,
         }, "Medians on log axes; thin lines from the shortest to the longest run."))
         h3 { "Where the time goes" }
         p {
@@ -138,6 +139,7 @@ fn cost(document: &Document, restore: &Restore) -> Markup {
                     y_range: stack_range,
                     layers,
                     lines: Vec::new(),
+                    wide: false,
                 }, if contender.legacy {
                     "Medians of the runs with probes."
                 } else {
@@ -222,6 +224,10 @@ fn felt(document: &Document, restore: &Restore) -> Markup {
             .iter()
             .filter_map(|cell| cell.metric(metric))
             .all(|metric| metric.quality == crate::correlate::Quality::AtMost);
+        // That of the whole call around it would only mislead.
+        if bounds && matches!(*metric, "bh_off_longest" | "mutex_hold") {
+            return None;
+        }
         let caption = if bounds && *metric != "peak_memory" {
             format!("{caption} Only bounds are known here: the truth lies below the lines.")
         } else {
@@ -241,11 +247,18 @@ fn felt(document: &Document, restore: &Restore) -> Markup {
             y_range,
             layers: Vec::new(),
             lines,
+            wide: false,
         };
         Some(figure(heading, &chart, &caption))
     });
     html! {
         (legend(&contenders(document)))
+        @if restore.tier == Tier::Tracepoint {
+            p {
+                "Without kprobes it is only known that bottom halves are off and the mutex is held \
+                 for no longer than the call around it: there is no chart of that."
+            }
+        }
         div.grid { @for chart in charts { (chart) } }
     }
 }
