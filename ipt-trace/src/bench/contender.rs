@@ -13,19 +13,24 @@ use crate::report::bench::LeftOut;
 pub const OURS: &str = "ipt-trace";
 
 /// This program as a contender, without probes and report of its own.
-pub fn ours() -> Contender {
-    // A path that is no more, since the file was replaced, still runs as what it was.
+pub fn ours(family: Family) -> Contender {
+    // A path that is no more, since the file was replaced, still runs as what it was; and the
+    // worker's /run is another.
     let program = env::current_exe()
         .ok()
-        .filter(|path| path.exists())
+        .filter(|path| path.exists() && !path.starts_with("/run"))
         .unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-    let words = ["restore", "--probes", "none", "--format", "none", "{}"];
+    let mut words = vec!["restore", "--probes", "none", "--format", "none"];
+    if family == Family::Ipv6 {
+        words.push("--ipv6");
+    }
+    words.push("{}");
     Contender {
         name: OURS.to_owned(),
         kind: Kind::Ours,
         words: [program.to_string_lossy().into_owned()]
             .into_iter()
-            .chain(words.map(str::to_owned))
+            .chain(words.into_iter().map(str::to_owned))
             .collect(),
         translator: None,
         version: Some(format!("ipt-trace {}", env!("CARGO_PKG_VERSION"))),

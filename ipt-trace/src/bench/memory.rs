@@ -100,10 +100,11 @@ mod tests {
     use super::{available, check, needed};
     use crate::bench::BenchError;
     use crate::bench::contender::ours;
+    use crate::kernel::Family;
 
     #[test]
     fn what_cannot_fit_is_refused_with_figures() {
-        let contenders = [ours()];
+        let contenders = [ours(Family::Ipv4)];
         assert!(check(&contenders, 10).is_ok());
         let refused = check(&contenders, u64::MAX / 4_096);
         assert!(

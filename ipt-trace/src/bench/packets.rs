@@ -56,7 +56,7 @@ pub struct Config {
 
 /// Measures.
 pub fn run(mut config: Config, watch: &mut dyn Watch) -> Result<Finished, BenchError> {
-    let mut contenders = vec![ours()];
+    let mut contenders = vec![ours(config.rules.family.kernel())];
     contenders.append(&mut config.against);
     memory::check(&contenders, config.size)?;
     // Packets of the stream are taken by the first rule, so that what they pass does not depend
@@ -149,7 +149,7 @@ impl Bench {
         watch.step(&format!("first restore, {name}"), None);
         let job = Box::new(Job {
             contender: self.contenders[place].clone(),
-            rules: self.config.rules.clone(),
+            rules: self.config.rules.for_worker(),
             size: self.config.size,
             noflush: false,
             timeout_ms: u64::try_from(self.config.timeout.as_millis()).unwrap_or(u64::MAX),

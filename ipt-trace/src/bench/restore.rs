@@ -57,7 +57,7 @@ pub struct Finished {
 
 /// Measures.
 pub fn run(config: Config, watch: &mut dyn Watch) -> Result<Finished, BenchError> {
-    let mut contenders = vec![super::contender::ours()];
+    let mut contenders = vec![super::contender::ours(config.rules.family.kernel())];
     contenders.extend(config.against.iter().cloned());
     let largest = config.sizes.last().copied().unwrap_or(0);
     memory::check(&contenders, largest)?;
@@ -157,7 +157,7 @@ impl Bench {
             self.tell(place, "first restore", watch);
             let job = Job {
                 contender: self.contenders[place].clone(),
-                rules: self.config.rules.clone(),
+                rules: self.config.rules.for_worker(),
                 size: self.meters[place].size,
                 noflush: self.config.noflush,
                 timeout_ms: u64::try_from(self.config.timeout.as_millis()).unwrap_or(u64::MAX),

@@ -73,6 +73,18 @@ impl Rules {
         }
     }
 
+    /// The same for the worker, which has another /run: a file is named as this process sees it.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        let mut rules = self.clone();
+        if let Shape::File(path) = &self.shape {
+            let root = PathBuf::from(format!("/proc/{}/root", std::process::id()));
+            let inside = path.strip_prefix("/").unwrap_or(path);
+            rules.shape = Shape::File(root.join(inside));
+        }
+        rules
+    }
+
     /// Writes it with about so many rules; says how many there are.
     pub fn write(&self, size: u64, out: &mut dyn Write) -> io::Result<u64> {
         let first = self.first.lines().count() as u64;

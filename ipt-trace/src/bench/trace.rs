@@ -117,7 +117,9 @@ impl Trace {
             replaces.retain(|replace| replace.comm.as_deref() == Some(comm));
         }
         Seen {
-            disturbed: replaces.len() < all.len(),
+            disturbed: all
+                .iter()
+                .any(|other| !replaces.iter().any(|own| own.pid == other.pid)),
             replaces,
         }
     }

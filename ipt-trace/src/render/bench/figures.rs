@@ -81,7 +81,8 @@ pub(super) fn formula(fit: &Fit, unit: Unit) -> String {
         Unit::Ns if fit.b < 0.001 => format!("{:.3} ps", fit.b * 1_000.0),
         _ => about(fit.b, unit),
     };
-    if fit.a > 0.0 {
+    // Less than can be shown is nothing.
+    if fit.a >= 0.5 {
         format!("{constant} + {each} · {term}")
     } else {
         format!("{each} · {term}")

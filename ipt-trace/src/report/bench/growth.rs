@@ -2,9 +2,11 @@
 //!
 //! Four models are fitted by weighted least squares: `a`, `a + b n`, `a + b n log₂ n`,
 //! `a + b n²`, with neither `a` nor `b` below zero, since no part of a cost is. A point's weight
-//! comes from the scatter of its runs and from [`MODEL_ERROR`]: caches and allocators bend every
-//! real curve. Models are judged by Akaike's criterion for known variances (χ² + 2 parameters);
-//! among those that are about as good as the best, the simplest is chosen.
+//! comes from the scatter of its runs and from [`MODEL_ERROR`]. Models are judged by Akaike's
+//! criterion, N ln(max(χ²/N, 1)) + 2 parameters: a model that misses by no more than the known
+//! errors is as good as can be, and where all miss by more, since caches and allocators bend the
+//! curve, it counts by which factor one misses by less than another. Among those that are about as
+//! good as the best, the simplest is chosen.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,8 +18,9 @@ use crate::correlate::Quality;
 /// How far a real cost strays from the simple formula that it follows.
 const MODEL_ERROR: f64 = 0.05;
 
-/// Models whose criterion is no further from the best than this are about as good.
-const AS_GOOD: f64 = 2.0;
+/// Models whose criterion is no further from the best than this are about as good. With four
+/// sizes, a more complicated model must miss by less than half as much.
+const AS_GOOD: f64 = 3.5;
 
 /// A median that is not this many times its runs' deviation cannot be told from zero.
 const SIGNAL: f64 = 2.0;
@@ -244,6 +247,7 @@ fn least_squares(model: Model, points: &[Weighted]) -> Option<Fit> {
     }
     let fitted = |point: &Weighted| a + b * term(point);
     let chi2 = sum(&|p| (p.value - fitted(p)).powi(2));
+    let count = to_f64(points.len() as u64);
     let mean = sum(&|p| p.value) / weight;
     let all = sum(&|p| (p.value - mean).powi(2));
     let residuals = points
@@ -259,7 +263,7 @@ fn least_squares(model: Model, points: &[Weighted]) -> Option<Fit> {
             0.0
         },
         max_residual: residuals.fold(0.0, f64::max),
-        aic: chi2 + 2.0 * parameters,
+        aic: count * (chi2 / count).max(1.0).ln() + 2.0 * parameters,
     })
 }
 
@@ -336,7 +340,12 @@ mod tests {
                 let right = (0..200)
                     .filter(|seed| chosen(model, a, b, noise, *seed) == Some(model))
                     .count();
-                assert!(right >= 190, "{model:?} {noise}: {right} of 200");
+                // n log n is hard to tell from n where the runs scatter much.
+                let enough = match (model, noise > 0.05) {
+                    (Model::LogLinear, true) => 160,
+                    _ => 195,
+                };
+                assert!(right >= enough, "{model:?} {noise}: {right} of 200");
             }
         }
     }
@@ -365,6 +374,23 @@ mod tests {
         let fitted = fit(&points(&made), 9_000_000);
         assert_eq!(fitted.below_noise, [100, 1_000, 10_000]);
         assert!(fitted.fits.is_empty() && fitted.chosen.is_err());
+    }
+
+    /// Counters of a thousand rules fit into a cache, those of ten thousand do not: medians of
+    /// SET_ADD_COUNTERS on a real machine, which is a loop over the rules.
+    #[test]
+    fn a_cache_does_not_make_n_look_like_more() {
+        for medians in [
+            [4_440, 6_300, 117_000, 1_400_000],
+            [4_140, 8_370, 160_000, 1_530_000],
+        ] {
+            let made: Vec<_> = SIZES
+                .into_iter()
+                .zip(medians)
+                .map(|(rules, median)| (rules, vec![median * 9 / 10, median, median * 11 / 10]))
+                .collect();
+            assert_eq!(fit(&points(&made), 0).chosen, Ok(Model::Linear));
+        }
     }
 
     #[test]

@@ -207,7 +207,7 @@ fn changes(app: &App, event: &Event, theme: &Theme) -> Vec<Line<'static>> {
         };
         return vec![Line::styled(why, theme.faint)];
     };
-    let text = difference(diff, true, &render::Style::plain());
+    let text = difference(diff, &|_| None, true, &render::Style::plain());
     let text = String::from_utf8_lossy(&text).into_owned();
     let styled = |line: &str| {
         let line = line.strip_prefix("     ").unwrap_or(line).to_owned();

@@ -65,7 +65,11 @@ fn changes(page: &mut Page, changes: &[&Change]) {
             figures::amount(change.after, change.unit),
             percent,
             interval,
-            format!("{:.4}", change.adjusted_p),
+            if change.adjusted_p < 0.000_1 {
+                "<0.0001".to_owned()
+            } else {
+                format!("{:.4}", change.adjusted_p)
+            },
             word(change).to_owned(),
         ]);
     }
