@@ -49,8 +49,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let end = starts.get(after).ok_or("the last symbol has no end")?;
         println!("text {address:#x} {name} {module}");
         for line in text.read(&(address..*end))?.chunks(48) {
-            let digits: String = line.iter().map(|byte| format!("{byte:02x}")).collect();
-            println!("{digits}");
+            for byte in line {
+                print!("{byte:02x}");
+            }
+            println!();
         }
     }
     Ok(())

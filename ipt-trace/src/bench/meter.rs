@@ -48,18 +48,15 @@ impl Meter {
         self.disturbed += u32::from(disturbed);
         for figure in figures {
             let known = self.figures.iter_mut();
-            match known
+            if let Some((known, values)) = known
                 .into_iter()
                 .find(|(known, _)| known.name == figure.name)
             {
-                Some((known, values)) => {
-                    known.quality = known.quality.and(figure.quality);
-                    values.push(figure.value);
-                }
-                None => {
-                    let value = figure.value;
-                    self.figures.push((figure, vec![value]));
-                }
+                known.quality = known.quality.and(figure.quality);
+                values.push(figure.value);
+            } else {
+                let value = figure.value;
+                self.figures.push((figure, vec![value]));
             }
         }
         for name in absent {

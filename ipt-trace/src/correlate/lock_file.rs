@@ -129,28 +129,26 @@ impl Reader {
     fn take(&mut self, record: &Record) {
         let time_ns = record.time_ns;
         if record.b & KIND == UNLOCK {
-            match self.open.remove(&record.a) {
-                Some(index) => self.uses[index].let_go(time_ns),
-                // Closing a file on which nobody holds the lock says the same.
-                None => {
-                    let before = self
-                        .before
-                        .filter(|index| self.uses[*index].pid == record.pid);
-                    if let Some(index) = before {
-                        self.uses[index].let_go(time_ns);
-                        self.before = None;
-                    }
-                }
+            if let Some(index) = self.open.remove(&record.a) {
+                self.uses[index].let_go(time_ns);
+                return;
+            }
+            // Closing a file on which nobody holds the lock says the same.
+            let before = self
+                .before
+                .filter(|index| self.uses[*index].pid == record.pid);
+            if let Some(index) = before {
+                self.uses[index].let_go(time_ns);
+                self.before = None;
             }
             return;
         }
-        let index = match self.open.get(&record.a) {
-            Some(index) => *index,
-            None => {
-                let index = self.begin(record);
-                self.open.insert(record.a, index);
-                index
-            }
+        let index = if let Some(index) = self.open.get(&record.a) {
+            *index
+        } else {
+            let index = self.begin(record);
+            self.open.insert(record.a, index);
+            index
         };
         if self.uses[index].held.is_some() {
             return;

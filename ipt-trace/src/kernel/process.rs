@@ -98,6 +98,10 @@ mod tests {
 
     use super::wait;
 
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it is waited for, by the function under test"
+    )]
     #[test]
     fn an_end_is_told_with_what_it_took() {
         let child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();

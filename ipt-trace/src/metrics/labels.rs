@@ -79,6 +79,10 @@ impl Time {
 }
 
 /// A table of a network namespace.
+#[expect(
+    clippy::struct_field_names,
+    reason = "labels have the names that users see"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Table {
     pub netns: String,

@@ -97,7 +97,7 @@ pub struct Attached {
 pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
-    let mut sites = Sites::new();
+    let mut sites = Sites::open();
     let (bh_functions, wait_register) = match &symbols {
         Some(Ok(symbols)) => (
             bh_functions(symbols),
@@ -137,7 +137,7 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         tier,
         tracefs: &tracefs,
         symbols: (tier == Tier::Kprobe).then(Symbols::read),
-        sites: Sites::new(),
+        sites: Sites::open(),
         exact: Vec::new(),
         ebpf: None,
         points: &mut points,
@@ -171,7 +171,7 @@ impl Attached {
 
     /// Attaches what was missing because its module was not loaded.
     pub fn attach_missing(&mut self) {
-        let mut attacher = self.attacher(Some(Symbols::read()), Sites::new());
+        let mut attacher = self.attacher(Some(Symbols::read()), Sites::open());
         for row in ATTACH_POINTS {
             match row.place {
                 Place::Function { end, functions } => {

@@ -16,7 +16,7 @@ pub const TESTS: &[super::Test] = &[
     ("view::host_firewall", || as_the_oracle(HOST_FIREWALL)),
     ("view::every_option", || as_the_oracle(EVERY_OPTION)),
     ("view::every_option_v6", || {
-        as_the_oracle_of(Family::Ipv6, EVERY_OPTION_V6)
+        as_the_oracle_of(Family::Ipv6, EVERY_OPTION_V6);
     }),
 ];
 

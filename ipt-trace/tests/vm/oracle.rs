@@ -139,7 +139,7 @@ fn raw(value: &Value) -> f64 {
 fn windows(replaces: &[Value], kind: &str) -> Vec<f64> {
     let all = replaces
         .iter()
-        .flat_map(|replace| replace["windows"].as_array());
+        .filter_map(|replace| replace["windows"].as_array());
     let those = all.flatten().filter(|window| window["kind"] == kind);
     those
         .inspect(|window| {
@@ -157,7 +157,7 @@ fn windows(replaces: &[Value], kind: &str) -> Vec<f64> {
 fn holds(replaces: &[Value]) -> Vec<f64> {
     let all = replaces
         .iter()
-        .flat_map(|replace| replace["mutex"]["calls"].as_array());
+        .filter_map(|replace| replace["mutex"]["calls"].as_array());
     all.flatten()
         .map(|call| number(&call["hold_ns"]) as f64 / 1e3)
         .collect()

@@ -34,8 +34,7 @@ impl<'a> Sent<'a> {
         let by_caller = self
             .callers
             .iter()
-            .filter_map(|caller| of_caller(self.context.function(*caller)?))
-            .next();
+            .find_map(|caller| of_caller(self.context.function(*caller)?));
         let function = self.context.function(self.function);
         match function {
             None if self.function == 0 => (None, by_caller.unwrap_or("reschedule")),

@@ -49,7 +49,7 @@ struct Routine {
 
 impl Sites {
     /// Makes ready to look.
-    pub fn new() -> Self {
+    pub fn open() -> Self {
         Self {
             text: KernelText::open(),
             addresses: HashMap::new(),

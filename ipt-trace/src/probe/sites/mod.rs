@@ -29,7 +29,7 @@ pub fn any_bytes(address: u64, bytes: &[u8]) {
         address,
         bytes: bytes.to_vec(),
     }];
-    let is_function = |address: u64| address & 0xf == 0;
+    let is_function = |address: u64| address.is_multiple_of(16);
     let listing = Listing::of(&parts, &is_function);
     let enable = address..=address.wrapping_add(0x40);
     if let Ok(window) = window::find(&listing, None, &enable) {

@@ -42,7 +42,7 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
     if let Some(drain) = &replace.drain {
         let length = page.measured(drain.ns, drain.quality);
         let mut note = precise(drain.precision.as_ref());
-        note.push_str(&match &drain.waited {
+        let waited = match &drain.waited {
             Some(waited) if waited.is_empty() => "no CPU was in the old table".to_owned(),
             Some(waited) => {
                 let each = waited.iter().map(|waited| {
@@ -52,7 +52,8 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
                 format!("waited for {}", each.collect::<Vec<_>>().join(", "))
             }
             None => drain.basis.clone(),
-        });
+        };
+        note.push_str(&waited);
         page.row(Ansi::new(), "drain", &length, &note);
     }
     mutex(page, &replace.mutex);

@@ -48,10 +48,10 @@ impl Draft<'_> {
         self.entry[layout.target_offset..][..2].copy_from_slice(&offset.to_ne_bytes());
         self.entry[layout.next_offset..][..2].copy_from_slice(&next.to_ne_bytes());
         self.apply_all(table, &order, chain, line)?;
-        if order.command == Command::Append {
-            if let Some(shape) = self.shape(text, target_offset, chain) {
-                self.shapes.add(shape);
-            }
+        if order.command == Command::Append
+            && let Some(shape) = self.shape(text, target_offset, chain)
+        {
+            self.shapes.add(shape);
         }
         Ok(())
     }

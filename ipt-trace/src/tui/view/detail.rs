@@ -98,7 +98,7 @@ fn home(event: &Event) -> Option<String> {
     let container = process
         .container
         .as_ref()
-        .map(|container| container.label());
+        .map(crate::trace::event::Container::label);
     container
         .or_else(|| process.unit.clone())
         .map(|home| clean(&home))

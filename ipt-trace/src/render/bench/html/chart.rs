@@ -56,6 +56,9 @@ impl Paint {
     }
 }
 
+/// A point: x, y, and the range of y.
+pub type Mark = (f64, f64, Option<(f64, f64)>);
+
 /// A line through points, each with the least and the greatest of its values.
 pub struct Line {
     /// Its colour.
@@ -63,7 +66,7 @@ pub struct Line {
     /// Whether it is broken, for a second line of the same colour.
     pub dashed: bool,
     /// x, y, and the range of y.
-    pub points: Vec<(f64, f64, Option<(f64, f64)>)>,
+    pub points: Vec<Mark>,
     /// Whether points are marked.
     pub marked: bool,
 }

@@ -101,10 +101,9 @@ fn summary(compared: &Comparison) -> String {
         count(Judgement::Unshown)
     );
     if count(Judgement::TooFew) > 0 {
-        text.push_str(&format!(
-            "; {} have too few runs to tell",
-            count(Judgement::TooFew)
-        ));
+        text.push_str("; ");
+        text.push_str(&count(Judgement::TooFew).to_string());
+        text.push_str(" have too few runs to tell");
     }
     text.push_str(
         " (Mann-Whitney, both sides, corrected for the number of metrics; 5 % would be wrong).",
