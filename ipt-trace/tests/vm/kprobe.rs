@@ -65,13 +65,12 @@ fn check_replace(report: &Report, replace: Replace<'_>) {
     let hold = replace.number(&["mutex", "hold_ns"]);
     assert!(hold > ns, "the swap happens under the mutex");
     assert!(hold < replace.number(&["wall_ns"]));
-    // The kernel drops a hit now and then, of any probe; then a sum may lack something.
-    let quality = if report.hits_were_missed() {
-        "at_least"
-    } else {
-        "exact"
-    };
-    assert_eq!(replace.word(&["mutex", "hold_quality"]), quality);
+    // The kernel drops a hit now and then; a sum may lack something if it was one of its own.
+    let quality = replace.word(&["mutex", "hold_quality"]);
+    assert!(
+        quality == "exact" || report.hits_were_missed() && quality == "at_least",
+        "{quality}"
+    );
     assert!(replace.number(&["mutex", "wait_ns"]) < call.ns());
     assert!(replace.number(&["drain", "ns"]) < call.ns());
 }

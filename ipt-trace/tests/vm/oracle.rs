@@ -23,7 +23,8 @@ const INSTANCE: &str = "/sys/kernel/tracing/instances/oracle";
 const EVENTS: &str = "/sys/kernel/tracing/kprobe_events";
 /// What xtask found in the modules.
 const SITES: &str = "/ipt-trace/sites";
-const RULES: &str = "/tmp/oracle.rules";
+const RULES: &str = "/run/oracle.rules";
+const REPORT: &str = "/run/oracle.json";
 
 /// How many restores are compared.
 const RESTORES: usize = 8;
@@ -172,13 +173,14 @@ fn the_kernels_tracer_sees_the_same_windows() {
     let tracer = Tracer::start();
     let restores =
         format!("for i in $(seq {RESTORES}); do iptables-legacy-restore < {RULES} || exit 1; done");
-    let run = ipt_trace(["exec", "--format", "json", "--", "sh", "-c", &restores])
-        .finish()
-        .expect_success();
+    let words = [
+        "exec", "--format", "json", "-o", REPORT, "sh", "-c", &restores,
+    ];
+    ipt_trace(words).finish().expect_success();
     let events = tracer.events();
     drop(tracer);
-    let start = run.stdout.find('{').expect("a JSON document");
-    let report: Value = serde_json::from_str(&run.stdout[start..]).expect("one JSON document");
+    let report = fs::read(REPORT).expect("a report");
+    let report: Value = serde_json::from_slice(&report).expect("one JSON document");
     let replaces = report["replaces"].as_array().expect("replaces");
     assert_eq!(replaces.len(), RESTORES, "{report:#}");
     let drains = replaces.iter().map(|replace| raw(&replace["drain"]));

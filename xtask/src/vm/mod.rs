@@ -175,6 +175,7 @@ fn guest_for(options: &Options) -> Result<Guest> {
         return tests_guest(options.release, options.files.clone());
     }
     if !options.no_program {
+        guest.oracle = true;
         guest.program = build::program(options.release)?;
     }
     Ok(guest)
