@@ -58,7 +58,7 @@ impl Order {
         let ns = |measured: Option<Measured>| measured.map(|measured| measured.ns);
         events.sort_by_key(|event| {
             let key = match self {
-                Self::Time => None,
+                Self::Time => Some(event.end_monotonic_ns),
                 Self::BhOff => ns(Measure::BhOff.of(event)),
                 Self::MutexHold => ns(Measure::MutexHold.of(event)),
                 Self::MutexWait => ns(event.mutex_wait()),

@@ -31,6 +31,7 @@ fn vitals() -> Vitals {
 fn event(number: u64) -> Event {
     let mut event = testing::event();
     event.number = number;
+    event.end_monotonic_ns = number * 1_000_000_000;
     event.time = format!("2026-03-01T12:00:{:02}.5Z", number % 60);
     event.detail.pid = Some(4000 + u32::try_from(number).unwrap());
     event.detail.wall_ns *= number;

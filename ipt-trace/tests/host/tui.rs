@@ -116,7 +116,7 @@ fn keys() {
         "replace",
     ]);
     assert!(
-        tmux.screen(&["-e"]).contains("\u{1b}[1m\u{1b}[36m"),
+        tmux.screen(&["-e"]).contains("5;6m"),
         "titles are not in colour"
     );
     tmux.press(&["?"]);

@@ -17,7 +17,7 @@ use crate::{
         line::{difference, narrow, outcome},
     },
     report::Phase,
-    trace::Event,
+    trace::{Event, Kind},
     tui::app::Detail,
 };
 
@@ -107,22 +107,26 @@ fn home(event: &Event) -> Option<String> {
 fn timeline(event: &Event, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     let number = |name: &str, measured| format!("{name} {}", narrow(measured));
-    lines.push(Line::from(
-        [
-            number("BH off", event.longest_bh_off),
-            number("mutex hold", event.mutex_hold()),
-        ]
-        .join("  "),
-    ));
-    lines.push(Line::from(
-        [
-            number("wait", event.mutex_wait()),
-            number("drain", event.drain()),
-            number("IPI", event.ipi_sync()),
+    for (first, second) in [
+        (
             number("wall", Some(event.wall())),
-        ]
-        .join("  "),
-    ));
+            number("BH off", event.longest_bh_off),
+        ),
+        (
+            number("mutex hold", event.mutex_hold()),
+            number("wait", event.mutex_wait()),
+        ),
+        (
+            number("drain", event.drain()),
+            number("IPI sync", event.ipi_sync()),
+        ),
+        (
+            number("lock file", event.lock_file_wait),
+            number("softirq", event.softirq_delay),
+        ),
+    ] {
+        lines.push(Line::from(format!("{first:<19} {second}")));
+    }
     let name_width = if width < NARROW.0 { NARROW.1 } else { WIDE };
     let bar = Bar {
         start_ns: event.detail.start_ns,
@@ -200,7 +204,7 @@ fn changes(app: &App, event: &Event, theme: &Theme) -> Vec<Line<'static>> {
     let Some(diff) = app.diff_of(event) else {
         let why = if !app.with_diff {
             "start with --diff to see what changes"
-        } else if event.failed() {
+        } else if event.failed() || event.kind != Kind::Replace {
             "it changed nothing"
         } else {
             "not known (yet)"
