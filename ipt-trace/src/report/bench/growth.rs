@@ -380,7 +380,10 @@ mod tests {
     /// SET_ADD_COUNTERS on a real machine, which is a loop over the rules.
     #[test]
     fn a_cache_does_not_make_n_look_like_more() {
-        for medians in [[4_440, 6_300, 117_000, 1_400_000], [4_140, 8_370, 160_000, 1_530_000]] {
+        for medians in [
+            [4_440, 6_300, 117_000, 1_400_000],
+            [4_140, 8_370, 160_000, 1_530_000],
+        ] {
             let made: Vec<_> = SIZES
                 .into_iter()
                 .zip(medians)
