@@ -80,10 +80,10 @@ pub fn attach(forwarder: &File, link: Link, other: Link, family: Family) -> Resu
         prepare(family, true)?;
         make(link, &far)?;
         configure(link.near, link.address(family, 1), link.hardware(1), family)?;
-        neighbour(link.near, link.address(family, 2), link.hardware(2))?;
+        neighbour(link.near, link.address(family, 2), &link.hardware(2))?;
         enter(&far)?;
         configure(link.far, link.address(family, 2), link.hardware(2), family)?;
-        neighbour(link.far, link.address(family, 1), link.hardware(1))?;
+        neighbour(link.far, link.address(family, 1), &link.hardware(1))?;
         route(other.network(family), link.address(family, 1), family)
     })();
     enter(forwarder)?;
@@ -144,11 +144,11 @@ fn configure(
 }
 
 /// So that nobody ever has to ask for it while packets are under way.
-fn neighbour(device: &str, address: IpAddr, hardware: Vec<u8>) -> Result<(), String> {
+fn neighbour(device: &str, address: IpAddr, hardware: &[u8]) -> Result<(), String> {
     let index = index(device)?;
     ask(device, async |handle: Handle| {
         let request = handle.neighbours().add(index, address);
-        request.link_layer_address(&hardware).execute().await
+        request.link_layer_address(hardware).execute().await
     })
 }
 

@@ -22,8 +22,8 @@ const SIZES: &str = "100,1k,10k,100k";
 
 pub fn run(command: Bench) -> Result<(), Failure> {
     match command.command {
-        Command::Restore(command) => restore(command),
-        Command::Packets(command) => packets(command),
+        Command::Restore(command) => restore(&command),
+        Command::Packets(command) => packets(&command),
         Command::Compare(command) => compare(&command),
         Command::Show(command) => {
             let document = read(&command.file)?;
@@ -32,7 +32,7 @@ pub fn run(command: Bench) -> Result<(), Failure> {
     }
 }
 
-fn restore(command: args::Restore) -> Result<(), Failure> {
+fn restore(command: &args::Restore) -> Result<(), Failure> {
     let common = &command.common;
     let (rules, own) = rules(common)?;
     let sizes = match (&command.rules, own) {
@@ -60,7 +60,7 @@ fn restore(command: args::Restore) -> Result<(), Failure> {
     conclude(&finished.document, finished.end, &common.output, watch)
 }
 
-fn packets(command: args::Packets) -> Result<(), Failure> {
+fn packets(command: &args::Packets) -> Result<(), Failure> {
     let common = &command.common;
     let (rules, own) = rules(common)?;
     let sizes = match (&command.rules, own) {
