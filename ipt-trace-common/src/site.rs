@@ -87,12 +87,6 @@ sites! {
     /// The old table's counters are summed up, and its rules are about to let go of their matches
     /// and targets. `a`: the instruction's address.
     CleanupEnter = 26,
-    /// Calibration: an instruction a few before a call. `a`: its address.
-    CalibrateOff = 27,
-    /// Calibration: that call. `a`: its address.
-    CalibrateOn = 28,
-    /// Calibration: the instruction after it. `a`: its address.
-    CalibrateBack = 29,
 
     /// `smp_call_function_many_cond`: entry on the operation's thread. `a`: the function that the
     /// other CPUs are to run.

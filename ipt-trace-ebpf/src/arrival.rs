@@ -18,7 +18,7 @@ use crate::operation::{self, count_lost, cpu, is_own};
 static ARRIVALS: RingBuf = RingBuf::with_byte_size(1 << 16, 0);
 
 /// What the names of iptables' programs, and of this one, begin with.
-const NAMES: [&[u8; 4]; 4] = [b"ipta", b"ip6t", b"xtab", b"ipt-"];
+const NAMES: [&[u8; 3]; 3] = [b"ipt", b"ip6", b"xta"];
 
 /// `sched_process_exec`: a thread has become another program. It wakes the reader: that interrupt
 /// comes before any operation. (From a classic tracepoint it would make the kernel drop, and count

@@ -12,7 +12,7 @@ use aya_ebpf::{
     maps::PerCpuArray,
     programs::ProbeContext,
 };
-use ipt_trace_common::{Site, flags};
+use ipt_trace_common::Site;
 
 use crate::operation::{self, now, record};
 
@@ -65,39 +65,12 @@ pub fn drain_wait(ctx: ProbeContext) -> u32 {
     0
 }
 
-#[kprobe]
-pub fn calibrate_off(ctx: ProbeContext) -> u32 {
-    record_own(&ctx, Site::CalibrateOff)
-}
-
-#[kprobe]
-pub fn calibrate_on(ctx: ProbeContext) -> u32 {
-    record_own(&ctx, Site::CalibrateOn)
-}
-
-#[kprobe]
-pub fn calibrate_back(ctx: ProbeContext) -> u32 {
-    record_own(&ctx, Site::CalibrateBack)
-}
-
 #[inline(always)]
 fn record_instruction(ctx: &ProbeContext, site: Site) -> u32 {
     let Some(operation) = operation::current() else {
         return 0;
     };
     record(&operation, now(), site, address(ctx), 0);
-    0
-}
-
-/// The same for the tracing program alone: others pass here too, and do not calibrate.
-#[inline(always)]
-fn record_own(ctx: &ProbeContext, site: Site) -> u32 {
-    let Some(operation) = operation::current() else {
-        return 0;
-    };
-    if operation.flags & flags::OWN != 0 {
-        record(&operation, now(), site, address(ctx), 0);
-    }
     0
 }
 

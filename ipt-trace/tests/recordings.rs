@@ -56,7 +56,47 @@ fn is_anywhere(site: Site) -> bool {
             | Site::IpiSendMask
             | Site::ContentionBegin
             | Site::ContentionEnd
+            // Only where a CPU was in the old table.
+            | Site::DrainWait
     )
+}
+
+/// Leaves out what is for calibration: the probes of the swap sit in the handler of getsockopt too.
+fn without_calibration(recording: &Recording, mut records: Vec<Record>, set: bool) -> Vec<Record> {
+    records.retain(|record| {
+        let symbol = recording.symbols.get(&record.a);
+        !symbol.is_some_and(|symbol| symbol.contains("_get_ctl+"))
+    });
+    let last = records
+        .iter()
+        .rposition(|record| record.site == Site::CtlExit as u16);
+    if let (false, Some(last)) = (set, last)
+        && let Some(before) = last.checked_sub(1)
+        && records[before].site == Site::SwapExit as u16
+    {
+        records.remove(before);
+    }
+    records
+}
+
+/// What an operation passed, with each window as its end alone: a recording has either both ends
+/// and what follows, or this.
+fn with_windows_closed(passed: &[Site]) -> Vec<Site> {
+    let mut closed: Vec<Site> = Vec::new();
+    for (place, site) in passed.iter().enumerate() {
+        match site {
+            Site::BhOff => assert_eq!(passed.get(place + 1), Some(&Site::BhOn)),
+            Site::BhOn => {
+                assert_eq!(passed.get(place + 1), Some(&Site::BhBack));
+                closed.push(Site::BhEnable);
+            }
+            // On 5.10 the loop over the CPUs begins with it.
+            Site::BhBack => assert_eq!(closed.last(), Some(&Site::BhEnable)),
+            Site::CleanupEnter => assert_eq!(closed.last(), Some(&Site::Unlock)),
+            other => closed.push(*other),
+        }
+    }
+    closed
 }
 
 /// What an operation that succeeds passes.
@@ -105,11 +145,13 @@ fn each_operation_passes_its_sites_in_order() {
                 );
                 continue;
             }
+            let (set, optname) = (first.a >> 32 == 1, first.a >> 16 & 0xffff);
+            let records = without_calibration(&recording, records, set);
             let passed: Vec<_> = sites(&records)
                 .into_iter()
                 .filter(|&site| !is_anywhere(site))
                 .collect();
-            let (set, optname) = (first.a >> 32 == 1, first.a >> 16 & 0xffff);
+            let passed = with_windows_closed(&passed);
             let creates = !set && passed.contains(&Site::SwapEnter);
             let expected = expected(set, optname, creates, recording.tier);
             assert_eq!(passed, expected, "{name}: operation {number}");
@@ -152,7 +194,7 @@ fn windows_close_in_the_functions_that_open_them() {
         let closes: Vec<_> = recording
             .records
             .iter()
-            .filter(|record| record.site == Site::BhEnable as u16)
+            .filter(|record| [Site::BhEnable as u16, Site::BhOn as u16].contains(&record.site))
             .collect();
         assert_eq!(closes.is_empty(), recording.tier != Tier::Kprobe, "{name}");
         for close in closes {

@@ -117,6 +117,7 @@ fn in_guests(kernels: &[Kernel], options: &Options) -> Result<ExitCode> {
         files: vec![(test, in_guest.to_owned()), (files()?, folder.to_owned())],
         script: vm::script(&words),
         kernel_arguments: SELINUX,
+        ..Guest::default()
     };
     let machine = Machine {
         cpus: vm::CPUS,

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::kernel::Family;
+use crate::metrics::server::Address;
 use crate::probe::Request;
 
 /// Restores an iptables-legacy ruleset gently, and measures what a replace does to the machine.
@@ -287,6 +288,13 @@ pub struct Trace {
     #[arg(long, value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub exec_max: u16,
+    /// Show a live view instead of lines: the last replaces, histograms, and a timeline of each
+    #[arg(long, conflicts_with_all = ["format", "wide", "verbose"])]
+    pub tui: bool,
+    /// Give metrics to Prometheus at this address, under /metrics. A port alone (9190) is one of the
+    /// loopback address
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<Address>,
     /// How lines are written to standard output
     #[arg(long, value_enum, default_value_t = LineFormat::Text)]
     pub format: LineFormat,

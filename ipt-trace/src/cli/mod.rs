@@ -34,7 +34,7 @@ pub fn main() -> ExitCode {
         }
         Command::Report(command) => report::run(&command),
         Command::Save(command) => save::run(&command),
-        Command::Trace(command) => trace::run(command),
+        Command::Trace(command) => trace::run(&command),
         Command::Generate(command) => generate::run(command),
         Command::Bench(command) => bench::run(command),
         Command::BenchWorker => crate::bench::worker::main()

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ipt_trace_common::Site;
 
-use crate::probe::{Point, PointState, Recording};
+use crate::probe::{ATTACH_POINTS, Point, PointState, Recording};
 
 /// The sites whose silence means that nothing happened there.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,9 @@ impl Coverage {
             .iter()
             .filter(|point| point.state == PointState::Attached);
         Self {
-            sites: attached.filter_map(|point| site_of(&point.name)).collect(),
+            sites: attached
+                .filter_map(|point| site_of(&point.name).or_else(|| site_of_row(point.gives)))
+                .collect(),
         }
     }
 
@@ -40,6 +42,47 @@ impl Coverage {
     /// Whether both ends of something were watched.
     pub(super) fn watches_both(&self, begin: Site, end: Site) -> bool {
         self.watches(begin) && self.watches(end)
+    }
+}
+
+/// The sites of which the kernel has dropped hits.
+pub(super) fn missed(recording: &Recording) -> BTreeSet<Site> {
+    let programs = recording.missed.keys();
+    programs
+        .filter_map(|program| site_of_program(program))
+        .collect()
+}
+
+/// The site of the row that gives this.
+fn site_of_row(gives: &str) -> Option<Site> {
+    let row = ATTACH_POINTS.iter().find(|row| row.gives == gives)?;
+    site_of_program(row.program)
+}
+
+/// The site whose records a program writes: they have the same name, in another spelling.
+fn site_of_program(program: &str) -> Option<Site> {
+    let spelled = |site: &Site| {
+        let mut words = String::new();
+        for letter in format!("{site:?}").chars() {
+            if letter.is_uppercase() && !words.is_empty() {
+                words.push('_');
+            }
+            words.push(letter.to_ascii_lowercase());
+        }
+        words
+    };
+    match program {
+        "setsockopt_enter" | "getsockopt_enter" => Some(Site::CallEnter),
+        "setsockopt_exit" | "getsockopt_exit" => Some(Site::CallExit),
+        "ipi_send_cpumask" | "ipi_many" => Some(Site::IpiSendMask),
+        "ipi_single" => Some(Site::IpiSendCpu),
+        "ipi_queue" => Some(Site::IpiQueued),
+        "mutex_wait_enter" => Some(Site::ContentionBegin),
+        "mutex_wait_exit" => Some(Site::ContentionEnd),
+        _ => Site::ALL
+            .iter()
+            .copied()
+            .find(|site| spelled(site) == program),
     }
 }
 
@@ -69,8 +112,8 @@ fn site_of(name: &str) -> Option<Site> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Coverage, site_of};
-    use crate::correlate::testing::Tape;
+    use super::{Coverage, site_of, site_of_program};
+    use crate::{correlate::testing::Tape, probe::ATTACH_POINTS};
     use ipt_trace_common::Site;
 
     #[test]
@@ -81,6 +124,15 @@ mod tests {
         assert_eq!(site, Some(Site::IpiSyncExit));
         assert_eq!(site_of("kprobe:x_tables:xt_table_unlock"), None);
         assert_eq!(site_of(""), None);
+    }
+
+    #[test]
+    fn every_program_that_records_has_a_site() {
+        let programs = ATTACH_POINTS.iter().map(|row| row.program);
+        let without: Vec<_> = programs
+            .filter(|program| site_of_program(program).is_none())
+            .collect();
+        assert_eq!(without, ["process_exec", "softirq_raise", "softirq_entry"]);
     }
 
     #[test]

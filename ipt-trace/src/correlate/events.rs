@@ -1,10 +1,11 @@
 //! The records of one operation in the order of time, and how to find one's way in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipt_trace_common::{Record, Site};
 
 use super::{call::Call, coverage::Coverage};
+use crate::probe::Calibration;
 
 /// What the records of an operation are read with.
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +14,20 @@ pub struct Context<'a> {
     pub symbols: &'a BTreeMap<u64, String>,
     /// Which sites were watched.
     pub coverage: &'a Coverage,
-    /// Whether anything was lost.
+    /// Whether anything was lost of which it is not known what.
     pub lossy: bool,
+    /// Sites of which the kernel has dropped hits.
+    pub missed: &'a BTreeSet<Site>,
+    /// What the probes cost, where that is known.
+    pub calibration: Option<Calibration>,
 }
 
 impl<'a> Context<'a> {
+    /// Whether a record of one of these sites may be missing.
+    pub(super) fn may_miss(&self, sites: &[Site]) -> bool {
+        self.lossy || sites.iter().any(|site| self.missed.contains(site))
+    }
+
     /// The symbol of an address.
     pub(super) fn symbol(&self, address: u64) -> Option<&'a str> {
         self.symbols.get(&address).map(String::as_str)

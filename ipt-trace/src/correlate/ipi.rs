@@ -81,7 +81,7 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
                 .0
                 .values()
                 .fold(0, |sum, cause| cause.sent.saturating_add(sum)),
-            quality: if whole && !context.lossy {
+            quality: if whole && !context.may_miss(&[Site::IpiSendCpu, Site::IpiSendMask]) {
                 Quality::Exact
             } else {
                 Quality::AtLeast
@@ -101,7 +101,9 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
                 .fold(0, |sum: u64, (_, wait)| sum.saturating_add(wait.ns()));
             Sync {
                 calls: waits.len() as u64,
-                time: Measured::exact(ns).after_losses(context.lossy || !events.complete),
+                time: Measured::exact(ns).after_losses(
+                    context.may_miss(&[Site::IpiSyncEnter, Site::IpiSyncExit]) || !events.complete,
+                ),
             }
         });
     Ipi {

@@ -6,6 +6,7 @@
 mod call;
 mod collector;
 mod coverage;
+mod drain;
 mod events;
 mod holder;
 mod ipi;
@@ -13,6 +14,7 @@ mod lock_file;
 mod mutex;
 mod operation;
 mod phases;
+mod precision;
 mod quality;
 #[cfg(test)]
 pub(crate) mod recordings;
@@ -31,6 +33,7 @@ use crate::probe::{Losses, Recording};
 pub use call::Call;
 pub use collector::{Collected, Collector};
 pub use coverage::Coverage;
+pub use drain::{Drain, Waited};
 pub use events::{Context, Stretch};
 pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
 pub use ipi::{Cause, Count, Ipi, Sync};
@@ -38,9 +41,10 @@ pub use lock_file::{LockHolder, LockUse, is_of_lock_file, lock_uses};
 pub use mutex::Mutex;
 pub use operation::{Operation, Sizes};
 pub use phases::{Part, Phase};
+pub use precision::Precision;
 pub use quality::{Measured, Quality};
 pub use replace::{Grouped, Grouper, Replace};
-pub use window::{Drain, Window, WindowKind};
+pub use window::{Backlog, Window, WindowKind};
 
 /// What a recording comes to.
 #[derive(Clone, Debug, Default)]
@@ -62,10 +66,14 @@ pub const fn is_lossy(losses: &Losses) -> bool {
 /// Works a finished recording out.
 pub fn correlate(recording: &Recording) -> Correlated {
     let coverage = Coverage::of(recording);
+    let missed = coverage::missed(recording);
+    let unexplained = missed.is_empty() && matches!(recording.losses.missed_hits, Some(1..));
     let context = Context {
         symbols: &recording.symbols,
         coverage: &coverage,
-        lossy: is_lossy(&recording.losses),
+        lossy: recording.losses.lost_records > 0 || unexplained,
+        missed: &missed,
+        calibration: recording.calibration,
     };
     let mut by_operation: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
     for record in &recording.records {

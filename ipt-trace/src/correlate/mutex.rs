@@ -29,7 +29,8 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         return Mutex::default();
     }
     let contentions = contentions(events);
-    let known = watched(context) && !context.lossy;
+    let may_miss = context.may_miss(&[Site::ContentionBegin, Site::ContentionEnd]);
+    let known = watched(context) && !may_miss;
     let elsewhere = contentions
         .iter()
         .filter(|(_, stretch)| !events.in_lookup(stretch.start_ns))
@@ -37,7 +38,8 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         .sum();
     Mutex {
         wait: wait(events, &contentions, known),
-        hold: hold(events).map(|hold| hold.after_losses(context.lossy)),
+        hold: hold(events)
+            .map(|hold| hold.after_losses(context.may_miss(&[Site::LockExit, Site::Unlock]))),
         elsewhere: (known && events.complete && !events.lookups.is_empty())
             .then(|| at_most_or_zero(elsewhere)),
     }

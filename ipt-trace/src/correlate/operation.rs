@@ -4,13 +4,14 @@ use ipt_trace_common::{Record, Site, flags};
 
 use super::{
     call::Call,
+    drain::{Drain, drain},
     events::{Context, Events},
     holder::Contention,
     ipi::{Ipi, ipi},
     mutex::{Mutex, contention, mutex},
     phases::{Phase, phases},
     quality::Measured,
-    window::{Drain, Window, drain, windows},
+    window::{Window, windows},
 };
 use crate::kernel::Family;
 

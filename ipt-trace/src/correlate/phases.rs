@@ -8,7 +8,7 @@ use ipt_trace_common::Site;
 
 use super::{
     call::Call,
-    events::{Context, Events, is_pointer},
+    events::{Context, Event, Events, is_pointer},
     quality::Measured,
     window::{WindowKind, kind_at},
 };
@@ -26,8 +26,12 @@ pub enum Part {
     Lock,
     /// From there to the swap's function.
     BeforeSwap,
-    /// The swap's function up to its turning BH on: jump stacks, then the exchange.
+    /// The swap's function up to its turning BH off: jump stacks are allocated for every CPU.
+    JumpStacks,
+    /// BH off: the exchange.
     Swap,
+    /// Softirqs that had piled up run as BH comes back on.
+    Backlog,
     /// The wait for every CPU to have left the old table.
     Drain,
     /// From there to `xt_table_unlock`.
@@ -42,9 +46,11 @@ pub enum Part {
     CopyOut,
     /// From the syscall's entry to the lookup.
     Enter,
+    /// From the lookup to BH off.
+    BeforeWork,
     /// What the call is for, with the mutex held: sizes, entries or counters.
     Work,
-    /// From BH on to `xt_table_unlock`.
+    /// From there to `xt_table_unlock`.
     AfterWork,
     /// To the syscall's exit.
     Leave,
@@ -61,7 +67,9 @@ impl Part {
             Self::CountersAlloc => "counters_alloc",
             Self::Lock => "lock",
             Self::BeforeSwap => "before_swap",
+            Self::JumpStacks => "jump_stacks",
             Self::Swap => "swap",
+            Self::Backlog => "backlog",
             Self::Drain => "drain",
             Self::AfterSwap => "after_swap",
             Self::OldCounters => "old_counters",
@@ -69,6 +77,7 @@ impl Part {
             Self::Free => "free",
             Self::CopyOut => "copy_out",
             Self::Enter => "enter",
+            Self::BeforeWork => "before_work",
             Self::Work => "work",
             Self::AfterWork => "after_work",
             Self::Leave => "leave",
@@ -95,8 +104,12 @@ enum Mark {
     At(Site),
     /// The return of `xt_find_table_lock` with the table found and held.
     Found,
+    /// The beginning of a window of this kind.
+    BhOff(WindowKind),
     /// The end of a window of this kind.
     BhOn(WindowKind),
+    /// The end of its backlog.
+    BhBack(WindowKind),
 }
 
 /// Which parts end at which mark.
@@ -108,20 +121,22 @@ const REPLACE: Plan = &[
     (&[Part::CountersAlloc], Mark::At(Site::LockEnter)),
     (&[Part::Lock], Mark::Found),
     (&[Part::BeforeSwap], Mark::At(Site::SwapEnter)),
+    (&[Part::JumpStacks], Mark::BhOff(WindowKind::Swap)),
     (&[Part::Swap], Mark::BhOn(WindowKind::Swap)),
+    (&[Part::Backlog], Mark::BhBack(WindowKind::Swap)),
     (&[Part::Drain], Mark::At(Site::SwapExit)),
     (&[Part::AfterSwap], Mark::At(Site::Unlock)),
-    (
-        &[Part::OldCounters, Part::Cleanup],
-        Mark::At(Site::FreeEnter),
-    ),
+    (&[Part::OldCounters], Mark::At(Site::CleanupEnter)),
+    (&[Part::Cleanup], Mark::At(Site::FreeEnter)),
     (&[Part::Free], Mark::At(Site::FreeExit)),
 ];
 
 const ADD_COUNTERS: Plan = &[
     (&[Part::CopyIn], Mark::At(Site::LockEnter)),
     (&[Part::Lock], Mark::Found),
+    (&[Part::BeforeWork], Mark::BhOff(WindowKind::AddCounters)),
     (&[Part::Work], Mark::BhOn(WindowKind::AddCounters)),
+    (&[Part::Backlog], Mark::BhBack(WindowKind::AddCounters)),
     (&[Part::AfterWork], Mark::At(Site::Unlock)),
 ];
 
@@ -201,6 +216,7 @@ impl Cutter {
 /// When the call passed a mark, at or after a time and before its end.
 fn find(events: &Events<'_>, context: &Context<'_>, mark: Mark, from_ns: u64) -> Option<u64> {
     let times = from_ns..=events.end_ns;
+    let is = |event: &Event<'_>, kind| kind_at(context, event.record.a) == Some(kind);
     events
         .all
         .iter()
@@ -209,9 +225,11 @@ fn find(events: &Events<'_>, context: &Context<'_>, mark: Mark, from_ns: u64) ->
         .find(|event| match mark {
             Mark::At(site) => event.site == site,
             Mark::Found => event.site == Site::LockExit && is_pointer(event.record.a),
+            Mark::BhOff(kind) => event.site == Site::BhOff && is(event, kind),
             Mark::BhOn(kind) => {
-                event.site == Site::BhEnable && kind_at(context, event.record.a) == Some(kind)
+                matches!(event.site, Site::BhOn | Site::BhEnable) && is(event, kind)
             }
+            Mark::BhBack(kind) => event.site == Site::BhBack && is(event, kind),
         })
         .map(|event| event.record.time_ns)
 }

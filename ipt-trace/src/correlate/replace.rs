@@ -55,7 +55,8 @@ struct Key {
 /// Groups finished operations, in the order of their beginnings, into replaces.
 #[derive(Clone, Debug, Default)]
 pub struct Grouper {
-    runs: HashMap<Key, Vec<Operation>>,
+    /// Hardly ever more than one of each key: threads of one process at the same time.
+    runs: HashMap<Key, Vec<Vec<Operation>>>,
 }
 
 /// What a [`Grouper`] has made up its mind about.
@@ -73,7 +74,9 @@ impl Grouper {
         let (Some(call), Some(key)) = (operation.call, key(&operation)) else {
             return vec![Grouped::Loose(Box::new(operation))];
         };
-        let run = self.runs.entry(key.clone()).or_default();
+        let runs = self.runs.entry(key.clone()).or_default();
+        let place = place_for(runs, &operation);
+        let run = &mut runs[place];
         let belongs = match call {
             Call::SetAddCounters => true,
             _ => !is_decided(run),
@@ -85,7 +88,10 @@ impl Grouper {
         };
         run.push(operation);
         if is_over(run) {
-            settled.extend(self.runs.remove(&key).map(settle).unwrap_or_default());
+            settled.extend(settle(runs.remove(place)));
+            if runs.is_empty() {
+                self.runs.remove(&key);
+            }
         }
         settled
     }
@@ -98,11 +104,10 @@ impl Grouper {
     /// Gives back every run of which nothing was heard since `time_ns`, of processes that are not in
     /// the middle of an operation: for a trace that goes on.
     pub fn expire(&mut self, time_ns: u64, is_busy: impl Fn(u32) -> bool) -> Vec<Grouped> {
-        let quiet = |run: &Vec<Operation>| {
+        self.take(|run| {
             run.last()
                 .is_none_or(|last| last.end_ns < time_ns && !is_busy(last.pid))
-        };
-        self.take(quiet)
+        })
     }
 
     /// Gives back all that is left.
@@ -110,11 +115,40 @@ impl Grouper {
         self.take(|_| true)
     }
 
-    fn take(&mut self, which: impl Fn(&Vec<Operation>) -> bool) -> Vec<Grouped> {
-        let mut taken: Vec<_> = self.runs.extract_if(|_, run| which(run)).collect();
+    fn take(&mut self, which: impl Fn(&[Operation]) -> bool) -> Vec<Grouped> {
+        let mut taken = Vec::new();
+        for (key, runs) in &mut self.runs {
+            let all = runs.extract_if(.., |run| which(run));
+            taken.extend(all.map(|run| (key.clone(), run)));
+        }
+        self.runs.retain(|_, runs| !runs.is_empty());
         taken.sort_by(|(a, _), (b, _)| a.cmp(b));
         taken.into_iter().flat_map(|(_, run)| settle(run)).collect()
     }
+}
+
+/// Which of a process's runs on a table an operation belongs to; begins one if it is none of them.
+/// It is the thread's own if that has one. Another thread may go on with a run, as the runtimes of
+/// some languages move what they run between threads, but not in another network namespace.
+fn place_for(runs: &mut Vec<Vec<Operation>>, operation: &Operation) -> usize {
+    let same_netns = |last: &Operation| {
+        last.netns
+            .zip(operation.netns)
+            .is_none_or(|(one, other)| one == other)
+    };
+    let find = |fits: &dyn Fn(&Operation) -> bool| {
+        let last = |run: &Vec<Operation>| {
+            run.last()
+                .is_some_and(|last| same_netns(last) && fits(last))
+        };
+        runs.iter().position(last)
+    };
+    let own = find(&|last| last.tid == operation.tid);
+    let place = own.or_else(|| find(&|last| last.end_ns <= operation.start_ns));
+    place.unwrap_or_else(|| {
+        runs.push(Vec::new());
+        runs.len() - 1
+    })
 }
 
 fn key(operation: &Operation) -> Option<Key> {
@@ -127,13 +161,13 @@ fn key(operation: &Operation) -> Option<Key> {
 
 /// Whether a run's `SET_REPLACE` is done or refused for good, so that only counters may follow.
 fn is_decided(run: &[Operation]) -> bool {
-    let mut calls = run.iter().rev();
-    calls
-        .find(|operation| operation.call == Some(Call::SetReplace))
-        .is_some_and(|operation| !operation.must_repeat())
-        || run
-            .last()
-            .is_some_and(|last| last.call == Some(Call::SetAddCounters))
+    // A read is only ever added to a run that is not decided, so that the last call tells; a process
+    // may read a table for days.
+    run.last().is_some_and(|last| match last.call {
+        Some(Call::SetReplace) => !last.must_repeat(),
+        Some(Call::SetAddCounters) => true,
+        _ => false,
+    })
 }
 
 /// Whether nothing can follow: the table was swapped and the old counters added, or the kernel has

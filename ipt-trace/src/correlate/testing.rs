@@ -7,13 +7,23 @@ use ipt_trace_common::{BUCKETS, Record, Site, bucket_of, flags};
 use super::Call;
 use crate::{
     kernel::Family,
-    probe::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    probe::{
+        Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier,
+    },
 };
 
 /// `ip` of the swap's `__local_bh_enable_ip`.
 pub const SWAP_IP: u64 = 0xffff_ffff_c012_3116;
 /// `ip` of the one in `do_add_counters`.
 pub const COUNTERS_IP: u64 = 0xffff_ffff_c022_3132;
+/// The instruction after the swap turned bottom halves off.
+pub const SWAP_OFF: u64 = SWAP_IP - 0x44;
+/// Its call of `__local_bh_enable_ip`.
+pub const SWAP_ON: u64 = SWAP_IP - 5;
+/// The instruction after bottom halves went off for counters.
+pub const COUNTERS_OFF: u64 = COUNTERS_IP - 0x28;
+/// The call of `__local_bh_enable_ip` after counters were added.
+pub const COUNTERS_ON: u64 = COUNTERS_IP - 5;
 /// Address of `do_sync_core`.
 pub const SYNC_CORE: u64 = 0xffff_ffff_8100_1000;
 /// Address of `do_kernel_range_flush`.
@@ -34,6 +44,7 @@ pub struct Tape {
     comm: &'static str,
     cpu: u32,
     flags: u16,
+    exact: bool,
 }
 
 impl Tape {
@@ -44,7 +55,11 @@ impl Tape {
             state: PointState::Attached,
         });
         let symbols = [
+            (SWAP_OFF, "xt_replace_table+0xd2"),
+            (SWAP_ON, "xt_replace_table+0x111"),
             (SWAP_IP, "xt_replace_table+0x116"),
+            (COUNTERS_OFF, "do_ipt_set_ctl+0x10a"),
+            (COUNTERS_ON, "do_ipt_set_ctl+0x12d"),
             (COUNTERS_IP, "do_ipt_set_ctl+0x132"),
             (SYNC_CORE, "do_sync_core"),
             (RANGE_FLUSH, "do_kernel_range_flush"),
@@ -61,6 +76,9 @@ impl Tape {
                     lost_records: 0,
                     missed_hits: Some(0),
                 },
+                missed: BTreeMap::new(),
+                calibration: None,
+                skew_ns: None,
             },
             now_ns: 1_000_000_000,
             operation: 0,
@@ -70,11 +88,47 @@ impl Tape {
             comm: "ipt-trace",
             cpu: 1,
             flags: flags::OWN,
+            exact: true,
         }
     }
 
-    /// Everything attached.
+    /// Everything attached, and the probes' cost known.
     pub fn kprobe() -> Self {
+        let mut tape = Self::uncalibrated();
+        let cost = |ns, plus_minus_ns| Cost { ns, plus_minus_ns };
+        tape.recording.calibration = Some(Calibration {
+            window: cost(400, 60),
+            backlog: cost(300, 50),
+            drain: cost(350, 70),
+        });
+        tape.recording.skew_ns = Some(120);
+        tape
+    }
+
+    /// Everything attached but the probes on single instructions.
+    pub fn approximated() -> Self {
+        let mut tape = Self::uncalibrated();
+        let points = &mut tape.recording.points;
+        points.retain(|point| !point.name.contains('+'));
+        for name in ["xt_replace_table+bh_off", "xt_replace_table+bh_on"] {
+            let reason = "the kernel's text cannot be read".to_owned();
+            tape.point(
+                &format!("kprobe:x_tables:{name}"),
+                "BH-off windows",
+                PointState::Absent(reason),
+            );
+        }
+        tape.point(
+            "kprobe:__local_bh_enable_ip",
+            "BH-off windows",
+            PointState::Attached,
+        );
+        tape.exact = false;
+        tape
+    }
+
+    /// Everything attached.
+    fn uncalibrated() -> Self {
         let reason = "every function of the kprobe tier was found";
         let mut tape = Self::new(Tier::Kprobe, reason, TRACEPOINTS);
         for (name, gives) in KPROBES {
@@ -222,8 +276,8 @@ impl Tape {
                 .hit(2_000, Site::LockEnter, 0, 0)
                 .hit(400, Site::LockExit, TABLE, 0)
                 .hit(150, Site::SwapEnter, 0, 0)
-                .hit(1_240, Site::BhEnable, SWAP_IP, 0x200)
-                .hit(410, Site::SwapExit, TABLE, 0)
+                .bh_off_and_on((700, SWAP_OFF), (540, SWAP_ON), (310, SWAP_IP))
+                .hit(800, Site::SwapExit, TABLE, 0)
                 .hit(250, Site::Unlock, TABLE, 0);
         } else {
             self.wait(750 * each);
@@ -236,7 +290,8 @@ impl Tape {
 
     fn free(&mut self, each: u64) {
         if self.recording.tier == Tier::Kprobe {
-            self.hit(90 * each, Site::FreeEnter, 0, 0);
+            self.hit(60 * each, Site::CleanupEnter, 0, 0)
+                .hit(30 * each, Site::FreeEnter, 0, 0);
         }
         self.hit(1_000, Site::IpiSendCpu, SYNC_CORE, 0);
         if self.recording.tier == Tier::Kprobe {
@@ -248,6 +303,16 @@ impl Tape {
         }
     }
 
+    /// A window: how long after the last record, and where.
+    fn bh_off_and_on(&mut self, off: (u64, u64), on: (u64, u64), back: (u64, u64)) -> &mut Self {
+        if !self.exact {
+            return self.hit(off.0 + on.0, Site::BhEnable, back.1, 0x200);
+        }
+        self.hit(off.0, Site::BhOff, off.1, 0)
+            .hit(on.0, Site::BhOn, on.1, 0)
+            .hit(back.0, Site::BhBack, back.1, 0)
+    }
+
     /// A whole `SET_ADD_COUNTERS` of so many entries.
     pub fn add_counters(&mut self, table: &str, entries: u32) -> &mut Self {
         self.enter(Family::Ipv4, Call::SetAddCounters, table);
@@ -256,7 +321,11 @@ impl Tape {
             self.hit(200, Site::CtlEnter, 0, 0)
                 .hit(900, Site::LockEnter, 0, 0)
                 .hit(300, Site::LockExit, TABLE, 0)
-                .hit(14 * u64::from(entries), Site::BhEnable, COUNTERS_IP, 0x200)
+                .bh_off_and_on(
+                    (200, COUNTERS_OFF),
+                    (14 * u64::from(entries) + 400, COUNTERS_ON),
+                    (310, COUNTERS_IP),
+                )
                 .hit(300, Site::Unlock, TABLE, 0)
                 .hit(700, Site::CtlExit, 0, 0);
         } else {
@@ -350,7 +419,19 @@ const KPROBES: &[(&str, &str)] = &[
     ("kprobe:x_tables:xt_table_unlock", "mutex hold"),
     ("kprobe:x_tables:xt_replace_table", "swap window"),
     ("kretprobe:x_tables:xt_replace_table", "drain"),
-    ("kprobe:__local_bh_enable_ip", "BH-off windows"),
+    ("kprobe:x_tables:xt_replace_table+0xd2", "where BH went off"),
+    (
+        "kprobe:x_tables:xt_replace_table+0x111",
+        "where BH comes back on",
+    ),
+    (
+        "kprobe:x_tables:xt_replace_table+0x116",
+        "where softirqs that had piled up have run",
+    ),
+    (
+        "kprobe:x_tables:xt_replace_table+0x155",
+        "the CPUs that the swap waits for",
+    ),
     ("kprobe:x_tables:xt_free_table_info", "free phase"),
     ("kretprobe:x_tables:xt_free_table_info", "free phase"),
     ("kprobe:smp_call_function_many_cond", "IPI sync time"),

@@ -1,8 +1,8 @@
-//! Stretches with bottom halves off, and the drain that follows the swap.
+//! Stretches with bottom halves off.
 //!
-//! The beginning of a window is inlined into the function that holds it, so here it is taken from
-//! the last record before it; the end is that function's call of `__local_bh_enable_ip`. Without
-//! either, a window is bounded by what it lies within.
+//! Both ends of a window lie inside the function that holds it. Where probes sit on them, a window
+//! is exact. Where only its call of `__local_bh_enable_ip` was seen, its beginning is taken from
+//! the last record before it; and without either, it is bounded by what it lies within.
 
 use ipt_trace_common::{Record, Site};
 use schemars::JsonSchema;
@@ -12,6 +12,7 @@ use super::{
     call::Call,
     events::{Context, Events},
     mutex::held,
+    precision::Precision,
     quality::Measured,
 };
 
@@ -50,24 +51,31 @@ pub struct Window {
     pub start_ns: u64,
     /// How long.
     pub duration: Measured,
+    /// How finely that was measured; `None` where the probes' cost is not known or does not matter.
+    pub precision: Option<Precision>,
     /// What its ends were taken from.
     pub basis: &'static str,
+    /// The softirqs that ran right when bottom halves came back on; `None` if not seen.
+    pub backlog: Option<Backlog>,
 }
 
-/// The wait for an even `xt_recseq` on every CPU after the swap.
+/// Softirq work that had piled up in a window, from the call that turns bottom halves on to its
+/// return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drain {
-    /// From when it is counted.
-    pub start_ns: u64,
+pub struct Backlog {
     /// How long.
     pub duration: Measured,
-    /// What its ends were taken from.
-    pub basis: &'static str,
+    /// How finely that was measured; `None` where the probes' cost is not known.
+    pub precision: Option<Precision>,
 }
 
-/// Which kind of window ends where `__local_bh_enable_ip` was called with this `ip`.
-pub(super) fn kind_at(context: &Context<'_>, ip: u64) -> Option<WindowKind> {
-    match context.function(ip)? {
+/// What a window is counted from and to where both of its ends were seen.
+const EXACT: &str =
+    "from the instruction that turns bottom halves off to the call that turns them on";
+
+/// Which kind of window belongs to the function around this address.
+pub(super) fn kind_at(context: &Context<'_>, address: u64) -> Option<WindowKind> {
+    match context.function(address)? {
         "xt_replace_table" | "do_replace_table" => Some(WindowKind::Swap),
         "do_ipt_set_ctl" | "do_ip6t_set_ctl" | "do_add_counters" => Some(WindowKind::AddCounters),
         _ => None,
@@ -90,52 +98,101 @@ pub(super) fn windows(events: &Events<'_>, context: &Context<'_>) -> Vec<Window>
     found
 }
 
-/// The windows whose end was seen, each with the last record before it as its beginning.
+/// The windows whose end was seen.
 fn seen(events: &Events<'_>, context: &Context<'_>) -> Vec<Window> {
-    let mut found = Vec::new();
-    let mut swap_entry: Option<&Record> = None;
-    let mut lookup_return: Option<&Record> = None;
+    let mut found: Vec<Window> = Vec::new();
+    let mut open = Open::default();
     for event in &events.all {
         let record = event.record;
         match event.site {
-            Site::SwapEnter => swap_entry = Some(record),
-            Site::SwapExit => swap_entry = None,
-            Site::LockExit => lookup_return = Some(record),
-            Site::Unlock => lookup_return = None,
-            Site::BhEnable => {
-                let Some(kind) = kind_at(context, record.a) else {
-                    continue;
-                };
-                // Taking the beginning leaves none for an end that is repeated.
-                let (start, basis) = match kind {
-                    WindowKind::Swap => (
-                        swap_entry.take(),
-                        "from the function's entry to its call of __local_bh_enable_ip; \
-                         the window begins after the entry",
-                    ),
-                    WindowKind::AddCounters => (
-                        lookup_return.take(),
-                        "from the return of xt_find_table_lock to the call of \
-                         __local_bh_enable_ip; the window begins after the return",
-                    ),
-                };
-                let (Some(start), Some(call)) = (start, events.call) else {
-                    continue;
-                };
-                found.push(Window {
-                    kind,
-                    call,
-                    site: context.symbol(record.a).map(str::to_owned),
-                    cpu: Some(record.cpu),
-                    start_ns: start.time_ns,
-                    duration: Measured::approximated(record.time_ns - start.time_ns),
-                    basis,
-                });
+            Site::SwapEnter => open.swap_entry = Some(record),
+            Site::SwapExit => open.swap_entry = None,
+            Site::LockExit => open.lookup_return = Some(record),
+            Site::Unlock => open.lookup_return = None,
+            Site::BhOff => open.off = Some(record),
+            Site::BhOn | Site::BhEnable => {
+                let window = kind_at(context, record.a)
+                    .and_then(|kind| open.close(kind, record, events.call?, context));
+                open.on = window.is_some().then_some(record);
+                found.extend(window);
+            }
+            Site::BhBack => {
+                if let (Some(on), Some(window)) = (open.on.take(), found.last_mut())
+                    && on.site == Site::BhOn as u16
+                {
+                    let raw = record.time_ns - on.time_ns;
+                    let cost = context.calibration.map(|calibration| calibration.backlog);
+                    let (duration, precision) = Precision::of(raw, cost);
+                    window.backlog = Some(Backlog {
+                        duration,
+                        precision,
+                    });
+                }
             }
             _ => {}
         }
     }
     found
+}
+
+/// What a window may have begun with.
+#[derive(Default)]
+struct Open<'a> {
+    swap_entry: Option<&'a Record>,
+    lookup_return: Option<&'a Record>,
+    off: Option<&'a Record>,
+    /// The end of the last window.
+    on: Option<&'a Record>,
+}
+
+impl Open<'_> {
+    /// The window that ends with this record. Taking its beginning leaves none for an end that is
+    /// repeated.
+    fn close(
+        &mut self,
+        kind: WindowKind,
+        end: &Record,
+        call: Call,
+        context: &Context<'_>,
+    ) -> Option<Window> {
+        let off = self.off.take();
+        let off = off.filter(|off| kind_at(context, off.a) == Some(kind));
+        let (start, (duration, precision), basis) = if let Some(off) = off {
+            let cost = context.calibration.map(|calibration| calibration.window);
+            let precise = Precision::of(end.time_ns - off.time_ns, cost);
+            (off, precise, EXACT)
+        } else {
+            let (start, basis) = match kind {
+                WindowKind::Swap => (
+                    self.swap_entry?,
+                    "from the function's entry to its call of __local_bh_enable_ip; \
+                     the window begins after the entry",
+                ),
+                WindowKind::AddCounters => (
+                    self.lookup_return?,
+                    "from the return of xt_find_table_lock to the call of \
+                     __local_bh_enable_ip; the window begins after the return",
+                ),
+            };
+            let duration = Measured::approximated(end.time_ns - start.time_ns);
+            (start, (duration, None), basis)
+        };
+        match kind {
+            WindowKind::Swap => self.swap_entry = None,
+            WindowKind::AddCounters => self.lookup_return = None,
+        }
+        Some(Window {
+            kind,
+            call,
+            site: context.symbol(end.a).map(str::to_owned),
+            cpu: Some(end.cpu),
+            start_ns: start.time_ns,
+            duration,
+            precision,
+            basis,
+            backlog: None,
+        })
+    }
 }
 
 /// The narrowest stretch that must contain the call's own window.
@@ -152,12 +209,14 @@ fn bounded(events: &Events<'_>, kind: WindowKind) -> Option<Window> {
         cpu: None,
         start_ns,
         duration: Measured::at_most(ns),
+        precision: None,
         basis,
+        backlog: None,
     })
 }
 
 /// The narrowest stretch around what happens with the table held: beginning, length, name.
-fn enclosing(events: &Events<'_>, in_swap: bool) -> (u64, u64, &'static str) {
+pub(super) fn enclosing(events: &Events<'_>, in_swap: bool) -> (u64, u64, &'static str) {
     let swap = events
         .between(Site::SwapEnter, Site::SwapExit)
         .into_iter()
@@ -171,31 +230,4 @@ fn enclosing(events: &Events<'_>, in_swap: bool) -> (u64, u64, &'static str) {
         return (stretch.start_ns, stretch.ns(), basis);
     }
     (events.start_ns, events.ns(), "it lies within the call")
-}
-
-/// Works out the drain of a `SET_REPLACE` that was done.
-pub(super) fn drain(events: &Events<'_>, context: &Context<'_>) -> Option<Drain> {
-    if events.call != Some(Call::SetReplace) || !events.complete || !events.succeeded() {
-        return None;
-    }
-    let on = events
-        .of(Site::BhEnable)
-        .filter(|record| kind_at(context, record.a) == Some(WindowKind::Swap))
-        .rfind(|record| !events.in_lookup(record.time_ns));
-    let exit = events.of(Site::SwapExit).next_back();
-    if let (Some(on), Some(exit)) = (on, exit)
-        && on.time_ns <= exit.time_ns
-    {
-        return Some(Drain {
-            start_ns: on.time_ns,
-            duration: Measured::at_most(exit.time_ns - on.time_ns),
-            basis: "from BH on to the function's return, softirqs that had piled up included",
-        });
-    }
-    let (start_ns, ns, basis) = enclosing(events, true);
-    Some(Drain {
-        start_ns,
-        duration: Measured::at_most(ns),
-        basis,
-    })
 }

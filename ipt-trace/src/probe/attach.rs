@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
@@ -22,6 +23,7 @@ use super::{
     symbols::{self, SymbolError, Symbols},
     table::{
         ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Function, Place, SWAP, Spot,
+        rows,
     },
     tracefs,
 };
@@ -84,8 +86,8 @@ pub struct Attached {
     pub points: Vec<Point>,
     /// The kernel's symbols, where they were needed.
     pub symbols: Option<Symbols>,
-    /// In the order of attaching.
-    links: Vec<(String, Link)>,
+    /// Programs, what they are attached to, and by what, in the order of attaching.
+    links: Vec<(&'static str, String, Link)>,
     tier: Tier,
     tracefs: PathBuf,
 }
@@ -114,16 +116,16 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tier,
         tracefs,
     };
-    let mut attacher = attached.attacher(symbols, sites);
+    let mut work = attached.attacher(symbols, sites);
     if how.follow {
-        attacher.follow()?;
+        work.follow()?;
     }
     for row in ATTACH_POINTS {
         if how.announce || !row.is_for_live() {
-            attacher.attach(row)?;
+            work.attach(row)?;
         }
     }
-    attached.symbols = attacher.symbols.and_then(Result::ok);
+    attached.symbols = work.symbols.and_then(Result::ok);
     Ok(attached)
 }
 
@@ -157,7 +159,8 @@ impl Attached {
     /// says so of their points.
     pub fn forget_module(&mut self, module: &str) {
         let prefix = format!("{module}:");
-        self.links.retain(|(name, _)| !name.starts_with(&prefix));
+        self.links
+            .retain(|(_, target, _)| !target.starts_with(&prefix));
         for point in &mut self.points {
             let target = point.name.split_once(':').map_or("", |(_, target)| target);
             if target.starts_with(&prefix) && point.state == PointState::Attached {
@@ -170,10 +173,18 @@ impl Attached {
     pub fn attach_missing(&mut self) {
         let mut attacher = self.attacher(Some(Symbols::read()), Sites::new());
         for row in ATTACH_POINTS {
-            if let Place::Function { end, functions } = row.place {
-                for function in functions {
-                    attacher.attach_again(row, end, *function);
+            match row.place {
+                Place::Function { end, functions } => {
+                    for function in functions {
+                        attacher.function_again(row, end, *function);
+                    }
                 }
+                Place::Instruction { spot, functions } if spot.may_come_later() => {
+                    for function in functions {
+                        attacher.instructions_again(row, spot, *function);
+                    }
+                }
+                Place::Instruction { .. } | Place::Event { .. } | Place::RawEvent { .. } => {}
             }
         }
     }
@@ -212,28 +223,32 @@ impl Attached {
         refusal
     }
 
-    /// How many hits the kernel has dropped since these probes were loaded, where it counts them.
-    pub fn missed(&self) -> Option<u64> {
+    /// How many hits the kernel has dropped since these probes were loaded, by the program that
+    /// did not run; `None` where it does not count them.
+    pub fn missed_by_program(&self) -> Option<BTreeMap<&'static str, u64>> {
         if !misses::are_counted() {
             return None;
         }
-        let mut missed = 0;
-        for (name, link) in &self.links {
-            if let Link::Counted(link) = link {
-                let count = misses::of_link(link.info().ok()?.id()).ok()?;
-                log_missed(name, count);
-                missed += count;
+        let mut missed = BTreeMap::new();
+        for row in rows() {
+            // A program that was not needed is not loaded, and missed nothing.
+            let program = self.ebpf.program(row.program);
+            if let Some(Ok(fd)) = program.map(Program::fd) {
+                missed.insert(row.program, misses::of_program(fd.as_fd()).ok()?);
             }
         }
-        for (name, program) in self.ebpf.programs() {
-            // A program that was not needed is not loaded, and missed nothing.
-            if let Ok(fd) = program.fd() {
-                let count = misses::of_program(fd.as_fd()).ok()?;
-                log_missed(name, count);
-                missed += count;
+        for (program, _, link) in &self.links {
+            if let Link::Counted(link) = link {
+                let count = misses::of_link(link.info().ok()?.id()).ok()?;
+                *missed.entry(program).or_insert(0) += count;
             }
         }
         Some(missed)
+    }
+
+    /// The same, all together.
+    pub fn missed(&self) -> Option<u64> {
+        Some(self.missed_by_program()?.values().sum())
     }
 
     /// Detaches everything, last attached first.
@@ -241,12 +256,6 @@ impl Attached {
         while let Some(link) = self.links.pop() {
             drop(link);
         }
-    }
-}
-
-fn log_missed(name: &str, count: u64) {
-    if count > 0 {
-        log::debug!("{count} hits of {name} were dropped by the kernel so far");
     }
 }
 
@@ -335,7 +344,7 @@ struct Attacher<'a> {
     /// `None` if everything is only looked up.
     ebpf: Option<&'a mut Ebpf>,
     points: &'a mut Vec<Point>,
-    links: &'a mut Vec<(String, Link)>,
+    links: &'a mut Vec<(&'static str, String, Link)>,
 }
 
 impl Attacher<'_> {
@@ -426,15 +435,9 @@ impl Attacher<'_> {
     }
 
     /// Attaches a function whose module was not loaded the last time.
-    fn attach_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
+    fn function_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
         let is_missing = |point: &Point| {
-            matches!(point.state, PointState::Absent(_))
-                && point.gives == row.gives
-                && function.module.is_some_and(|module| {
-                    let prefix = format!("{}:{module}:", end.kind());
-                    let name = point.name.strip_prefix(&prefix);
-                    name.is_some_and(|name| function.names.contains(&name))
-                })
+            matches!(point.state, PointState::Absent(_)) && is_on(point, row, end.kind(), function)
         };
         let Some(place) = self.points.iter().position(is_missing) else {
             return;
@@ -442,6 +445,16 @@ impl Attacher<'_> {
         let (name, state) = self.function(row, end, function);
         let point = &mut self.points[place];
         (point.name, point.state) = (name, state);
+    }
+
+    /// Attaches to instructions of a function whose module was not loaded the last time.
+    fn instructions_again(&mut self, row: &'static AttachPoint, spot: Spot, function: Function) {
+        let is_here = |point: &Point| is_on(point, row, End::Entry.kind(), function);
+        let mut here = self.points.iter().filter(|point| is_here(point));
+        if here.all(|point| matches!(point.state, PointState::Absent(_))) {
+            self.points.retain(|point| !is_here(point));
+            self.instructions(row, spot, &[function]);
+        }
     }
 
     fn function(
@@ -526,7 +539,7 @@ impl Attacher<'_> {
 
     fn event(
         &mut self,
-        program: &str,
+        program: &'static str,
         group: &str,
         name: &str,
         since: &str,
@@ -542,26 +555,25 @@ impl Attacher<'_> {
             return PointState::Failed(reason);
         }
         self.state(|this| {
-            let program: &mut TracePoint = this.program(program)?;
-            load_once(program.fd().is_ok(), || program.load())?;
-            let id = program.attach(group, name)?;
-            let link = program.take_link(id)?;
-            this.keep(name, Link::new(link))
+            let loaded: &mut TracePoint = this.program(program)?;
+            load_once(loaded.fd().is_ok(), || loaded.load())?;
+            let id = loaded.attach(group, name)?;
+            let link = loaded.take_link(id)?;
+            this.keep(program, name, Link::new(link))
         })
     }
 
-    fn raw_event(&mut self, program: &str, name: &str, since: &str) -> PointState {
+    fn raw_event(&mut self, program: &'static str, name: &str, since: &str) -> PointState {
         let mut missing =
             self.ebpf.is_none() && !tracefs::has_event_of_any_group(self.tracefs, name);
         let state = self.state(|this| {
-            let program: &mut RawTracePoint = this.program(program)?;
-            program.load()?;
-            let id = program
+            let loaded: &mut RawTracePoint = this.program(program)?;
+            loaded.load()?;
+            let id = loaded
                 .attach(name)
                 .inspect_err(|error| missing = is_not_found(error))?;
-            let link = program.take_link(id)?;
-            this.links.push((name.to_owned(), Link::other(link)));
-            Ok(())
+            let link = loaded.take_link(id)?;
+            this.keep(program, name, Some(Link::other(link)))
         });
         if missing {
             PointState::Absent(no_tracepoint(since))
@@ -570,22 +582,32 @@ impl Attacher<'_> {
         }
     }
 
-    fn kprobe(&mut self, program: &str, target: &str, offset: u64) -> Result<(), ProgramError> {
-        let program: &mut KProbe = self.program(program)?;
-        load_once(program.fd().is_ok(), || program.load())?;
-        let id = program.attach(target, offset)?;
-        let link = program.take_link(id)?;
+    fn kprobe(
+        &mut self,
+        program: &'static str,
+        target: &str,
+        offset: u64,
+    ) -> Result<(), ProgramError> {
+        let loaded: &mut KProbe = self.program(program)?;
+        load_once(loaded.fd().is_ok(), || loaded.load())?;
+        let id = loaded.attach(target, offset)?;
+        let link = loaded.take_link(id)?;
         let name = if offset == 0 {
             target.to_owned()
         } else {
             format!("{target}+{offset:#x}")
         };
-        self.keep(&name, Link::new(link))
+        self.keep(program, &name, Link::new(link))
     }
 
-    fn keep(&mut self, name: &str, link: Option<Link>) -> Result<(), ProgramError> {
-        self.links
-            .push((name.to_owned(), link.ok_or(ProgramError::NotAttached)?));
+    fn keep(
+        &mut self,
+        program: &'static str,
+        target: &str,
+        link: Option<Link>,
+    ) -> Result<(), ProgramError> {
+        let link = link.ok_or(ProgramError::NotAttached)?;
+        self.links.push((program, target.to_owned(), link));
         Ok(())
     }
 
@@ -666,6 +688,16 @@ fn find(
         Some(module) if !symbols.has_module(module) => not_loaded(module),
         _ => PointState::Absent("this kernel has no such function, or inlined it".to_owned()),
     })
+}
+
+/// Whether a point is that of a row on a function of a module.
+fn is_on(point: &Point, row: &AttachPoint, kind: &str, function: Function) -> bool {
+    let name = function.module.and_then(|module| {
+        let place = point.name.strip_prefix(kind)?.strip_prefix(':')?;
+        place.strip_prefix(module)?.strip_prefix(':')
+    });
+    point.gives == row.gives
+        && name.is_some_and(|name| function.names.iter().any(|known| name.starts_with(known)))
 }
 
 fn not_loaded(module: &str) -> PointState {

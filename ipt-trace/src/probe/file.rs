@@ -217,10 +217,11 @@ mod tests {
         for place in (0..4).chain(10..last).chain(last + 1..bytes.len()) {
             let mut changed = bytes.clone();
             changed[place] ^= 0x10;
-            let read = read(changed.as_slice());
-            let same = read
-                .is_ok_and(|document| document.recording.unwrap().to_text() == recording.to_text());
-            assert!(!same || place == 3, "byte {place}");
+            // Some bits of what is compressed mean nothing either.
+            if let Ok(document) = read(changed.as_slice()) {
+                let text = document.recording.unwrap().to_text();
+                assert_eq!(text, recording.to_text(), "byte {place}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod attach;
 mod btf;
+mod calibrate;
 pub mod file;
 mod identity;
 mod live;
@@ -16,6 +17,7 @@ mod sample;
 mod session;
 #[doc(hidden)]
 pub mod sites;
+mod skew;
 pub mod survey;
 mod symbols;
 mod table;
@@ -27,7 +29,8 @@ pub use live::Batch;
 pub use names::Names;
 pub use parse::Document;
 pub use recording::{
-    Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind, Tier,
+    Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind,
+    Tier,
 };
 pub use session::{Options, ProbeError, Session};
 pub use survey::Survey;

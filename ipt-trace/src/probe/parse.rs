@@ -9,9 +9,11 @@ use std::{
 use ipt_trace_common::{BUCKETS, Record, Site};
 
 use super::{
-    recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
+    recording::{
+        Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier,
+    },
     table::of_program,
-    text::HEADER,
+    text::{HEADER, UNKNOWN},
 };
 
 /// What a recording's text holds.
@@ -67,6 +69,9 @@ impl Default for Parser {
                 softirqs: Vec::new(),
                 symbols: BTreeMap::new(),
                 losses: Losses::default(),
+                missed: BTreeMap::new(),
+                calibration: None,
+                skew_ns: None,
             },
             has_tier: false,
             has_losses: false,
@@ -107,6 +112,12 @@ impl Parser {
                 self.has_losses = true;
                 recording.losses = words.losses()?;
             }
+            "missed" => {
+                let (program, hits) = words.missed()?;
+                recording.missed.insert(program, hits);
+            }
+            "calibration" => recording.calibration = Some(words.calibration()?),
+            "skew" => recording.skew_ns = Some(words.skew()?),
             "symbol" => {
                 let (address, name) = words.symbol()?;
                 recording.symbols.insert(address, name);
@@ -249,7 +260,12 @@ impl<'a> Words<'a> {
     fn point(&mut self) -> Result<Point, String> {
         self.word("keyword")?;
         let program = self.word("program")?;
-        let row = of_program(program).ok_or_else(|| format!("there is no program {program:?}"))?;
+        let gives = match (of_program(program), program) {
+            (Some(row), _) => row.gives,
+            // A point that no row of the table gave is written so.
+            (None, UNKNOWN) => UNKNOWN,
+            (None, _) => return Err(format!("there is no program {program:?}")),
+        };
         let state = self.word("state")?;
         let name = self.word("name of the attach point")?.to_owned();
         let reason = self.rest();
@@ -265,11 +281,7 @@ impl<'a> Words<'a> {
                 ));
             }
         };
-        Ok(Point {
-            name,
-            gives: row.gives,
-            state,
-        })
+        Ok(Point { name, gives, state })
     }
 
     /// The last line of a file tells how many records there are.
@@ -301,6 +313,39 @@ impl<'a> Words<'a> {
             lost_records,
             missed_hits,
         })
+    }
+
+    fn missed(&mut self) -> Result<(&'static str, u64), String> {
+        self.word("keyword")?;
+        let program = self.word("program")?;
+        let row = of_program(program).ok_or_else(|| format!("there is no program {program:?}"))?;
+        let hits = self.number("number of missed hits")?;
+        self.end()?;
+        Ok((row.program, hits))
+    }
+
+    fn calibration(&mut self) -> Result<Calibration, String> {
+        self.word("keyword")?;
+        let mut cost = || -> Result<Cost, String> {
+            Ok(Cost {
+                ns: self.number("cost")?,
+                plus_minus_ns: self.number("uncertainty")?,
+            })
+        };
+        let calibration = Calibration {
+            window: cost()?,
+            backlog: cost()?,
+            drain: cost()?,
+        };
+        self.end()?;
+        Ok(calibration)
+    }
+
+    fn skew(&mut self) -> Result<u64, String> {
+        self.word("keyword")?;
+        let skew = self.number("skew")?;
+        self.end()?;
+        Ok(skew)
     }
 
     fn symbol(&mut self) -> Result<(u64, String), String> {

@@ -59,6 +59,27 @@ pub struct Losses {
     pub missed_hits: Option<u64>,
 }
 
+/// What two probes add to the time between them, as it was measured on sites with nothing in
+/// between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Nanoseconds that are theirs.
+    pub ns: u64,
+    /// How far off that can be, in nanoseconds.
+    pub plus_minus_ns: u64,
+}
+
+/// What the probes themselves cost, by the kind of sites that a stretch begins and ends at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calibration {
+    /// From an instruction to a call.
+    pub window: Cost,
+    /// From a call to the instruction after it, the called function included.
+    pub backlog: Cost,
+    /// From the instruction after a call to the function's return.
+    pub drain: Cost,
+}
+
 /// When softirqs were raised whose delays are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SoftirqKind {
@@ -105,4 +126,12 @@ pub struct Recording {
     pub symbols: BTreeMap<u64, String>,
     /// What was lost.
     pub losses: Losses,
+    /// Hits that the kernel dropped, by the program that did not run; those that it dropped none
+    /// of are left out.
+    pub missed: BTreeMap<&'static str, u64>,
+    /// What the probes cost; `None` where it was not measured.
+    pub calibration: Option<Calibration>,
+    /// By how much the clocks of two CPUs can differ at most, in nanoseconds; `None` where it was
+    /// not measured.
+    pub skew_ns: Option<u64>,
 }

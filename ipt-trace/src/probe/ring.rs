@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     attach::{self, Attached},
+    calibrate::Samples,
     identity::Namespaces,
     live::{Live, Stream},
     lock_file::{self, LockFile},
@@ -25,6 +26,7 @@ use super::{
     recording::{Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier},
     sample,
     session::Options,
+    skew,
     symbols::{self, Symbols},
     table::{ATTACH_POINTS, Place},
     tier::{Choice, Unavailable},
@@ -104,6 +106,8 @@ pub fn run(
             return None;
         }
     };
+    let mut samples = Samples::default();
+    samples.take_with(&mut reader, &attached);
     reader.records.extend(sample::take(&mut attached.ebpf));
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
@@ -115,14 +119,20 @@ pub fn run(
         own::hurry();
     }
     reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
-    let missed_before = attached.missed();
-    let mut live = task.live.map(|live| Stream::new(live, missed_before));
+    let missed_before = attached.missed_by_program();
+    let mut live = task
+        .live
+        .map(|live| Stream::new(live, sum(missed_before.as_ref())));
     reader.read_until(stop, |reader| {
         if let Some(live) = &mut live {
             live.pass_on(reader, &mut attached);
         }
     });
-    let missed = attached.missed();
+    let missed = attached
+        .missed_by_program()
+        .zip(missed_before)
+        .map(|(after, before)| increase(after, &before));
+    samples.take_with(&mut reader, &attached);
     attached.detach();
     while reader.drain() {
         if let Some(live) = &mut live {
@@ -141,12 +151,38 @@ pub fn run(
         softirqs: softirqs(&attached),
         losses: Losses {
             lost_records: lost(&attached) + undecoded,
-            missed_hits: missed
-                .zip(missed_before)
-                .map(|(after, before)| after - before),
+            missed_hits: sum(missed.as_ref()),
         },
         points: attached.points,
+        missed: missed.unwrap_or_default(),
+        calibration: samples.calibration(),
+        skew_ns: skew::measure(),
     })
+}
+
+/// Hits dropped, by program.
+type Missed = BTreeMap<&'static str, u64>;
+
+fn sum(missed: Option<&Missed>) -> Option<u64> {
+    Some(missed?.values().sum())
+}
+
+/// What has been dropped since, without those that dropped nothing.
+fn increase(mut after: Missed, before: &Missed) -> Missed {
+    for (program, count) in &mut after {
+        *count = count.saturating_sub(before.get(program).copied().unwrap_or(0));
+    }
+    after.retain(|_, count| *count > 0);
+    after
+}
+
+impl Samples {
+    /// Measures the probes' cost with this reader, and leaves it the records of everybody else.
+    fn take_with(&mut self, reader: &mut Reader, attached: &Attached) {
+        Self::call(&attached.points);
+        while reader.drain() {}
+        self.take(&mut reader.records);
+    }
 }
 
 /// Attaches the chosen tier, or the next lower one where that may be.
@@ -193,6 +229,9 @@ pub fn nothing(choice: Choice, points: Vec<Point>) -> Recording {
         softirqs: Vec::new(),
         symbols: BTreeMap::new(),
         losses: Losses::default(),
+        missed: BTreeMap::new(),
+        calibration: None,
+        skew_ns: None,
     }
 }
 

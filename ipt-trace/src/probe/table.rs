@@ -45,6 +45,12 @@ pub enum Spot {
 }
 
 impl Spot {
+    /// Whether it can be attached to in a module that is loaded after the probes were: the program
+    /// behind it needs no number that only loading it can set.
+    pub const fn may_come_later(self) -> bool {
+        !matches!(self, Self::DrainWait) && !self.is_for_calibration()
+    }
+
     /// Whether it is where the cost of probes is measured, and nothing else.
     pub const fn is_for_calibration(self) -> bool {
         matches!(
@@ -309,7 +315,7 @@ const CLEANUP: &[Function] = &[
     },
 ];
 
-/// Where the cost of probes is measured: it refuses a `GET_INFO` of the wrong length at once.
+/// Where the cost of probes is measured, by the very programs that measure the swap: it refuses a `GET_INFO` of the wrong length at once.
 pub(super) const CALIBRATION: &[Function] = &[
     Function {
         module: Some("ip_tables"),
@@ -548,24 +554,30 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "the old counters apart from the old rules' cleanup",
     ),
     instruction(
-        "calibrate_off",
+        "bh_off",
         Spot::CalibrateOff,
         CALIBRATION,
         "what a probe costs: its beginning",
         "the probes' own cost in short windows",
     ),
     instruction(
-        "calibrate_on",
+        "bh_on",
         Spot::CalibrateOn,
         CALIBRATION,
         "what a probe costs: its end",
         "the probes' own cost in short windows",
     ),
     instruction(
-        "calibrate_back",
+        "bh_back",
         Spot::CalibrateBack,
         CALIBRATION,
         "what a probe costs: after a call",
+        "the probes' own cost in short windows",
+    ),
+    exit(
+        "swap_exit",
+        CALIBRATION,
+        "what a probe costs: at a return",
         "the probes' own cost in short windows",
     ),
     entry(
@@ -760,15 +772,9 @@ mod tests {
     use super::{ATTACH_POINTS, Tier, rows};
 
     #[test]
-    fn each_program_has_one_row() {
-        let programs: BTreeSet<_> = rows().map(|point| point.program).collect();
-        assert_eq!(programs.len(), rows().count());
+    fn rows_can_be_told_apart_by_what_they_give() {
         let gives: BTreeSet<_> = rows().map(|point| point.gives).collect();
-        assert_eq!(
-            gives.len(),
-            rows().count(),
-            "recordings tell rows apart by it"
-        );
+        assert_eq!(gives.len(), rows().count());
     }
 
     #[test]

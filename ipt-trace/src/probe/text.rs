@@ -7,15 +7,21 @@
 //! point swap_enter attached kprobe:x_tables:xt_replace_table
 //! point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has no such tracepoint
 //! losses 0 unknown
+//! missed swap_enter 2
+//! calibration 410 60 600 80 450 70
+//! skew 180
 //! symbol 0xffffffffc0a01111 xt_replace_table+0x111
 //! softirq 0 3 2 1500 1000 68:1 71:1
 //! 123456789 411 411 1 SwapEnter 0 0x0 0x0 65537
 //! ```
 //!
-//! In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which are not the probes',
-//! and the last line is `end` with the number of records.
+//! A `losses` line has lost records and missed hits, and `missed` lines have the latter by program;
+//! `calibration` has what the probes cost in a window, a backlog and a drain, each with its
+//! uncertainty, and `skew` the clocks' difference, all in nanoseconds; these are left out where they
+//! were not measured. In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which
+//! are not the probes', and the last line is `end` with the number of records.
 //!
-//! A `losses` line has lost records and missed hits; a `softirq` line has CPU, vector, count, sum
+//! A `softirq` line has CPU, vector, count, sum
 //! and maximum in nanoseconds, and the buckets that are not empty, and `softirq-before` the same of
 //! the sample taken before; a record is time in nanoseconds, pid, tid, CPU, site, flags, the words a
 //! and b, and the operation. Empty lines and lines that begin with `#` say nothing.
@@ -26,9 +32,12 @@ use ipt_trace_common::{Record, Site};
 
 use super::{
     parse::Parser,
-    recording::{PointState, Recording, SoftirqCell, SoftirqKind},
+    recording::{Calibration, PointState, Recording, SoftirqCell, SoftirqKind},
     table::that_gives,
 };
+
+/// The program of a point that is not in the table.
+pub(super) const UNKNOWN: &str = "unknown";
 
 /// The first line.
 pub(super) const HEADER: &str = "ipt-trace recording 1";
@@ -79,7 +88,7 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
     let (tier, reason) = (recording.tier.name(), one_line(&recording.tier_reason));
     writeln!(out, "tier {tier} {reason}")?;
     for point in &recording.points {
-        let program = that_gives(point.gives).map_or("unknown", |row| row.program);
+        let program = that_gives(point.gives).map_or(UNKNOWN, |row| row.program);
         let (state, reason) = match &point.state {
             PointState::Attached => ("attached", None),
             PointState::Failed(reason) => ("failed", Some(reason)),
@@ -95,6 +104,24 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
     match recording.losses.missed_hits {
         Some(missed) => writeln!(out, " {missed}")?,
         None => writeln!(out, " unknown")?,
+    }
+    for (program, hits) in &recording.missed {
+        writeln!(out, "missed {program} {hits}")?;
+    }
+    if let Some(Calibration {
+        window,
+        backlog,
+        drain,
+    }) = recording.calibration
+    {
+        write!(out, "calibration")?;
+        for cost in [window, backlog, drain] {
+            write!(out, " {} {}", cost.ns, cost.plus_minus_ns)?;
+        }
+        writeln!(out)?;
+    }
+    if let Some(skew_ns) = recording.skew_ns {
+        writeln!(out, "skew {skew_ns}")?;
     }
     for (address, name) in &recording.symbols {
         writeln!(out, "symbol {address:#x} {name}")?;
@@ -161,6 +188,9 @@ tier kprobe this kernel has kprobes
 point swap_enter attached kprobe:x_tables:xt_replace_table
 point ipi_send_cpu absent tracepoint:ipi:ipi_send_cpu this kernel has none
 losses 2 unknown
+missed swap_enter 3
+calibration 410 60 600 80 450 70
+skew 180
 symbol 0xffffffffc0a01111 xt_replace_table+0x111
 softirq 0 3 2 1500 1000 68:1 71:1
 softirq-before 0 3 1 500 500 68:1

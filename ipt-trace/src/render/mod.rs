@@ -9,3 +9,4 @@ mod style;
 pub mod text;
 
 pub use style::Style;
+pub(crate) use text::page::clean;

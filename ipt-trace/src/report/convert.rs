@@ -3,13 +3,13 @@
 use nix::errno::Errno;
 
 use super::model::{
-    Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Mutex, MutexCall, MutexHolder,
-    Phase, Window,
+    Backlog, Calibration, Drain, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missed, Mutex,
+    MutexCall, MutexHolder, Phase, Precision, Waited, Window,
 };
 use crate::{
-    correlate::{Call, Cause, Count, Holder, LockUse, Measured, Operation, Quality},
+    correlate::{self, Call, Cause, Count, Holder, LockUse, Measured, Operation, Quality},
     kernel::lock,
-    probe,
+    probe::{self, ATTACH_POINTS, PointState},
 };
 
 /// The name of the errno in a call's result; `None` if it is none.
@@ -65,7 +65,13 @@ pub(super) fn windows(operations: &[&Operation], base_ns: u64) -> Vec<Window> {
         start_ns: window.start_ns.saturating_sub(base_ns),
         ns: window.duration.ns,
         quality: window.duration.quality,
+        precision: window.precision.map(precision),
         basis: window.basis.to_owned(),
+        backlog: window.backlog.map(|backlog| Backlog {
+            ns: backlog.duration.ns,
+            quality: backlog.duration.quality,
+            precision: backlog.precision.map(precision),
+        }),
     })
     .collect()
 }
@@ -199,12 +205,66 @@ pub(super) fn drain(operations: &[&Operation]) -> Option<Drain> {
     let drain = operations
         .iter()
         .rev()
-        .find_map(|operation| operation.drain)?;
+        .find_map(|operation| operation.drain.as_ref())?;
+    let waited = |waited: &correlate::Waited| Waited {
+        cpu: waited.cpu,
+        ns: waited.duration.ns,
+        quality: waited.duration.quality,
+    };
     Some(Drain {
         ns: drain.duration.ns,
         quality: drain.duration.quality,
+        precision: drain.precision.map(precision),
         basis: drain.basis.to_owned(),
+        waited: drain
+            .waited
+            .as_ref()
+            .map(|all| all.iter().map(waited).collect()),
     })
+}
+
+const fn precision(precision: correlate::Precision) -> Precision {
+    Precision {
+        probes_ns: precision.probes_ns,
+        plus_minus_ns: precision.plus_minus_ns,
+        below_resolution: precision.below_resolution,
+    }
+}
+
+/// What the probes cost.
+pub(super) const fn calibration(calibration: probe::Calibration) -> Calibration {
+    let probe::Calibration {
+        window,
+        backlog,
+        drain,
+    } = calibration;
+    Calibration {
+        window_ns: window.ns,
+        window_plus_minus_ns: window.plus_minus_ns,
+        backlog_ns: backlog.ns,
+        backlog_plus_minus_ns: backlog.plus_minus_ns,
+        drain_ns: drain.ns,
+        drain_plus_minus_ns: drain.plus_minus_ns,
+    }
+}
+
+/// Whose hits were dropped.
+pub(super) fn missed(recording: &probe::Recording) -> Vec<Missed> {
+    let points = |program: &str| {
+        let row = ATTACH_POINTS.iter().find(|row| row.program == program);
+        let gives = row.map(|row| row.gives);
+        let points = recording.points.iter();
+        let those = points.filter(|point| Some(point.gives) == gives);
+        let attached = those.filter(|point| point.state == PointState::Attached);
+        attached.map(|point| point.name.clone()).collect()
+    };
+    let missed = recording.missed.iter();
+    missed
+        .map(|(program, hits)| Missed {
+            points: points(program),
+            hits: *hits,
+        })
+        .collect()
 }
 
 /// The interrupts of some calls.

@@ -8,7 +8,6 @@ use super::{
     model::{Choice, LockFileUse, Losses, Mutex, Other, OtherKind, Phase, Replace, Rules},
     names::Family,
 };
-
 use crate::{
     correlate::{self, Call, Correlated, Measured, Operation, Quality},
     kernel::clock::Span,

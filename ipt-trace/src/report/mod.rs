@@ -29,9 +29,10 @@ use crate::{
 use join::Frame;
 pub use machine::Machine;
 pub use model::{
-    Choice, Drain, Exec, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses, Missing, Mutex,
-    MutexCall, MutexHolder, Other, OtherKind, Phase, Probes, Replace, Report, Restore, Rules,
-    SCHEMA_VERSION, Softirq, SoftirqBefore, SoftirqCpu, Tool, Verdict, Window,
+    Backlog, Calibration, Choice, Drain, Exec, Ipi, IpiCause, LockFileHolder, LockFileUse, Losses,
+    Missed, Missing, Mutex, MutexCall, MutexHolder, Other, OtherKind, Phase, Precision, Probes,
+    Replace, Report, Restore, Rules, SCHEMA_VERSION, Softirq, SoftirqBefore, SoftirqCpu, Tool,
+    Verdict, Waited, Window,
 };
 pub use names::{Family, Tier};
 pub use probes::{Point as ProbePoint, ProbeTable, Row as ProbeRow, State as ProbeState};
@@ -235,6 +236,9 @@ fn probes(recording: Option<&Recording>) -> Probes {
             attached: Vec::new(),
             failed: Vec::new(),
             absent: Vec::new(),
+            calibration: None,
+            missed: Vec::new(),
+            clock_skew_ns: None,
         };
     };
     let mut probes = Probes {
@@ -243,6 +247,9 @@ fn probes(recording: Option<&Recording>) -> Probes {
         attached: Vec::new(),
         failed: Vec::new(),
         absent: Vec::new(),
+        calibration: recording.calibration.map(convert::calibration),
+        missed: convert::missed(recording),
+        clock_skew_ns: recording.skew_ns,
     };
     for point in &recording.points {
         let missing = |reason: &String| Missing {

@@ -83,6 +83,40 @@ pub struct Probes {
     pub failed: Vec<Missing>,
     /// The points that this kernel or tier does not have.
     pub absent: Vec<Missing>,
+    /// What the probes themselves cost; null if not measured.
+    pub calibration: Option<Calibration>,
+    /// Whose hits the kernel has dropped, and how many; what is not here missed none, unless the
+    /// kernel does not count them at all (`losses.missed_hits` is null).
+    pub missed: Vec<Missed>,
+    /// By how much the clocks of two CPUs can differ at most; null if not measured.
+    pub clock_skew_ns: Option<u64>,
+}
+
+/// What two probes add to the time between them, measured before the run and after it on sites
+/// with nothing in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Calibration {
+    /// Subtracted from each window with BH off.
+    pub window_ns: u64,
+    /// How far off that can be.
+    pub window_plus_minus_ns: u64,
+    /// Subtracted from each backlog.
+    pub backlog_ns: u64,
+    /// How far off that can be.
+    pub backlog_plus_minus_ns: u64,
+    /// Subtracted from each drain.
+    pub drain_ns: u64,
+    /// How far off that can be.
+    pub drain_plus_minus_ns: u64,
+}
+
+/// Points of which hits were dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Missed {
+    /// The points, in the kernel's words; several run the same program.
+    pub points: Vec<String>,
+    /// How many hits.
+    pub hits: u64,
 }
 
 /// A point that did not measure.
@@ -235,8 +269,36 @@ pub struct Window {
     pub ns: u64,
     /// How far that can be trusted.
     pub quality: Quality,
+    /// How finely that was measured; null where the probes' cost is not known, or where it does not
+    /// matter because one end is only known roughly.
+    pub precision: Option<Precision>,
     /// What its ends were taken from.
     pub basis: String,
+    /// The softirqs that ran right when bottom halves came back on; null if not seen.
+    pub backlog: Option<Backlog>,
+}
+
+/// How finely a short stretch was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Precision {
+    /// What was subtracted as the probes' own.
+    pub probes_ns: u64,
+    /// How far off the rest can be.
+    pub plus_minus_ns: u64,
+    /// Whether the rest is less than that. Then the stretch is at most `ns` long, and nothing more
+    /// is known.
+    pub below_resolution: bool,
+}
+
+/// Softirq work that had piled up while bottom halves were off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Backlog {
+    /// How long it ran.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
+    /// How finely that was measured; null where the probes' cost is not known.
+    pub precision: Option<Precision>,
 }
 
 /// The mutex of the replace's family: all calls together, and each.
@@ -289,8 +351,23 @@ pub struct Drain {
     pub ns: u64,
     /// How far that can be trusted.
     pub quality: Quality,
+    /// How finely that was measured; null where the probes' cost is not known, or does not matter.
+    pub precision: Option<Precision>,
     /// What its ends were taken from.
     pub basis: String,
+    /// The CPUs that were waited for, in order; null if not watched.
+    pub waited: Option<Vec<Waited>>,
+}
+
+/// A CPU that the drain waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Waited {
+    /// The CPU.
+    pub cpu: u32,
+    /// For how long.
+    pub ns: u64,
+    /// How far that can be trusted.
+    pub quality: Quality,
 }
 
 /// Inter-processor interrupts that the replace's thread sent.

@@ -100,7 +100,7 @@ fn steps_hold_the_kernels_phases() {
         let inside: u64 = step.phases.iter().map(|phase| phase.ns).sum();
         assert!(inside <= step.ns, "{step:?}");
     }
-    assert_eq!(replace.phases[2].phases.len(), 11);
+    assert_eq!(replace.phases[2].phases.len(), 14);
     assert_eq!(replace.pid, Some(4100));
     assert!(!replace.read.called && !replace.add_counters.called);
     assert_eq!(replace.mutex.calls.len(), 2);
@@ -119,7 +119,7 @@ fn the_verdict_says_what_each_tier_can_say() {
         .map(|(name, report)| format!("{name}: {}", report.verdict.text))
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
-    assert_eq!(verdict("kprobe").longest_bh_off_ns, Some(1_240));
+    assert_eq!(verdict("kprobe").longest_bh_off_ns, Some(140));
     assert_eq!(verdict("kprobe").grows_with_rules, Some(false));
     assert_eq!(verdict("several").grows_with_rules, Some(true));
     assert_eq!(

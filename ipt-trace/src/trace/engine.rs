@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ipt_trace_common::{Record, flags};
+use ipt_trace_common::Record;
 use jiff::Timestamp;
 
 use super::{
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     correlate::{
-        Call, Collected, Collector, Context, Coverage, Grouped, Grouper, Measured, Operation,
-        Replace,
+        Call, Collected, Collector, Contention, Context, Coverage, Grouped, Grouper, Ipi, Measured,
+        Operation, Replace, THRESHOLD_NS, assign,
     },
     kernel::{Family, clock::monotonic_ns},
-    probe::{Batch, Losses, Names, Point},
+    probe::{Batch, Losses, Names, Point, PointState},
     report,
 };
 
@@ -31,6 +31,12 @@ const SETTLE: Duration = Duration::from_millis(500);
 
 /// Processes that were not heard of for so long are looked up again.
 const REMEMBER: Duration = Duration::from_secs(30);
+
+/// So many operations are kept that others may have waited for.
+const RECENT: usize = 512;
+
+/// After so many calls of which only the outside was seen, something is wrong with the probes.
+const BLIND: u32 = 5;
 
 /// So many stretches of softirq delays are remembered: two minutes.
 const SOFTIRQ_STRETCHES: usize = 600;
@@ -96,6 +102,13 @@ pub struct Engine {
     lock_file: LockFile,
     /// When something was lost: after the first time and up to the second.
     lossy: VecDeque<(u64, u64)>,
+    /// Operations that others may have waited for, the program's own too.
+    recent: VecDeque<Operation>,
+    /// Whether probes inside of table lookups are attached.
+    inside: bool,
+    /// How many calls in a row were seen only from outside although they are.
+    blind: u32,
+    notices: Vec<String>,
     /// The records of the operations in the grouper, by thread and beginning.
     records: BTreeMap<(u32, u64), Vec<Record>>,
     swaps: Vec<Swap>,
@@ -135,6 +148,10 @@ impl Engine {
             softirqs: VecDeque::new(),
             lock_file: LockFile::default(),
             lossy: VecDeque::new(),
+            recent: VecDeque::new(),
+            inside: has_inside(points),
+            blind: 0,
+            notices: Vec::new(),
             records: BTreeMap::new(),
             swaps: Vec::new(),
             base_ns: now,
@@ -168,6 +185,7 @@ impl Engine {
     pub fn take(&mut self, batch: Batch) -> Vec<Finished> {
         if let Some(points) = &batch.points {
             self.coverage = Coverage::of_points(points);
+            self.inside = has_inside(points);
             self.names.forget();
         }
         self.names.learn(&batch.records);
@@ -221,6 +239,11 @@ impl Engine {
         finished
     }
 
+    /// What is to be told about the trace itself since the last time.
+    pub fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
+    }
+
     /// The swaps that were seen since the last time, if they are wanted.
     pub fn swaps(&mut self) -> Vec<Swap> {
         std::mem::take(&mut self.swaps)
@@ -232,6 +255,8 @@ impl Engine {
             symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: false,
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let operation = Operation::from_records(&collected.records, &context)?;
         if operation.call != Some(Call::SetReplace) || operation.result != Some(0) || operation.own
@@ -294,26 +319,27 @@ impl Engine {
 
     /// Makes an operation of its records and puts it to those of its process.
     fn group(&mut self, collected: &Collected, finished: &mut Vec<Finished>) {
-        let Some(first) = collected.records.first() else {
-            return;
-        };
-        if first.flags & flags::OWN != 0 {
-            return;
-        }
         let (start, end) = (start_of(collected).unwrap_or(0), end_of(collected));
         let lost = |(from, to): &(u64, u64)| *from < end && start < *to;
         let context = Context {
             symbols: self.names.known(),
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let Some(operation) = Operation::from_records(&collected.records, &context) else {
             return;
         };
+        self.remember(&operation);
+        if operation.own {
+            return;
+        }
         if operation.call.is_none() {
             self.unexplained += 1;
             return;
         }
+        self.watch_the_inside(&operation);
         self.calls += u64::from(operation.complete);
         if self.options.records {
             let key = (operation.tid, operation.start_ns);
@@ -324,8 +350,65 @@ impl Engine {
         }
     }
 
+    /// Keeps what somebody who waited for the mutex may have waited for.
+    fn remember(&mut self, operation: &Operation) {
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Operation {
+            phases: Vec::new(),
+            windows: Vec::new(),
+            contention: Contention {
+                holds: operation.contention.holds.clone(),
+                ..Contention::default()
+            },
+            ipi: Ipi::default(),
+            ..operation.clone()
+        });
+    }
+
+    /// Says who held the mutex that the operations of a replace waited for.
+    fn name_holders(&self, replace: &mut Replace) {
+        let waited = |operation: &Operation| {
+            let waits = operation.contention.waits.iter();
+            waits.map(|wait| wait.stretch.ns()).sum::<u64>() > THRESHOLD_NS
+        };
+        if !replace.operations.iter().any(waited) {
+            return;
+        }
+        let (start_ns, end_ns) = (replace.start_ns(), end_of_all(replace));
+        let count = replace.operations.len();
+        let mut all = std::mem::take(&mut replace.operations);
+        let others = self.recent.iter().filter(|other| {
+            let own = all[..count].iter().any(|one| one.tid == other.tid);
+            !own && other.start_ns < end_ns && start_ns < other.end_ns
+        });
+        let others: Vec<_> = others.cloned().collect();
+        all.extend(others);
+        assign(&mut all, !self.lossy.is_empty());
+        all.truncate(count);
+        replace.operations = all;
+    }
+
+    /// Notices when probes that are attached do not fire any more.
+    fn watch_the_inside(&mut self, operation: &Operation) {
+        let takes_mutex = operation.call.is_some_and(Call::takes_mutex);
+        if !self.inside || !operation.complete || operation.failed() || !takes_mutex {
+            return;
+        }
+        let seen = !operation.phases.is_empty();
+        self.blind = if seen { 0 } else { self.blind + 1 };
+        if self.blind == BLIND {
+            self.notices.push(
+                "the probes inside x_tables are attached and do not fire: are kprobes switched off \
+                 (/sys/kernel/debug/kprobes/enabled)? Times are bounds from here on"
+                    .to_owned(),
+            );
+        }
+    }
+
     fn finish_one(&mut self, grouped: Grouped) -> Option<Finished> {
-        let (kind, replace) = match grouped {
+        let (kind, mut replace) = match grouped {
             Grouped::Replace(replace) => (Some(Kind::Replace), replace),
             Grouped::Loose(operation) => {
                 let kind = self.kind_of(&operation);
@@ -334,6 +417,9 @@ impl Engine {
             }
         };
         let records = self.take_records(&replace);
+        if kind.is_some() {
+            self.name_holders(&mut replace);
+        }
         self.event(kind?, &replace, records)
     }
 
@@ -358,11 +444,7 @@ impl Engine {
             return None;
         };
         let first = replace.operations.first()?;
-        let end_ns = replace
-            .operations
-            .iter()
-            .map(|operation| operation.end_ns)
-            .max()?;
+        let end_ns = end_of_all(replace);
         let inode = replace
             .operations
             .iter()
@@ -433,6 +515,20 @@ impl Engine {
     }
 }
 
+/// When the last of a replace's operations ended.
+fn end_of_all(replace: &Replace) -> u64 {
+    let ends = replace.operations.iter().map(|operation| operation.end_ns);
+    ends.max().unwrap_or(0)
+}
+
+/// Whether table lookups are probed.
+fn has_inside(points: &[Point]) -> bool {
+    let lookup = |point: &Point| {
+        point.state == PointState::Attached && point.name.contains("xt_find_table_lock")
+    };
+    points.iter().any(lookup)
+}
+
 /// A duration in nanoseconds, of those that fit.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
@@ -451,4 +547,165 @@ fn wall_time(monotonic: u64) -> Timestamp {
     let ago = monotonic_ns().saturating_sub(monotonic);
     let now = Timestamp::now();
     now.checked_sub(Duration::from_nanos(ago)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Engine, Options};
+    use crate::{
+        correlate::{Call, Quality, testing::Tape},
+        kernel::Family,
+        probe::{Batch, Losses, Names, Recording},
+        trace::{
+            Kind,
+            identity::Shared,
+            testing::{batch, events},
+        },
+    };
+
+    /// The kinds and tables of a recording's events.
+    fn told(recording: &Recording, options: Options) -> Vec<(Kind, String, String)> {
+        let events = events(recording, options).into_iter();
+        events
+            .map(|event| {
+                let result = event.result().to_owned();
+                (event.kind, event.detail.table, result)
+            })
+            .collect()
+    }
+
+    fn outsider() -> Tape {
+        let mut tape = Tape::tracepoint();
+        tape.thread(4242, "iptables", 0);
+        tape
+    }
+
+    #[test]
+    fn each_replace_is_one_event() {
+        let mut tape = outsider();
+        tape.get(Call::GetInfo, "filter", 10)
+            .get(Call::GetEntries, "filter", 10)
+            .replace("filter", 10, 10, -11)
+            .get(Call::GetInfo, "filter", 10)
+            .replace("filter", 10, 11, 0)
+            .add_counters("filter", 10)
+            .replace("nat", 10, 10, -1);
+        let events = events(&tape.recording(), Options::default());
+        assert_eq!(events.len(), 2, "{events:#?}");
+        assert_eq!(events[0].detail.attempts, 2);
+        assert_eq!((events[0].result(), events[1].result()), ("done", "EPERM"));
+        assert_eq!((events[0].number, events[1].number), (1, 2));
+    }
+
+    #[test]
+    fn reads_are_told_only_if_asked_for_and_its_own_never() {
+        let mut tape = outsider();
+        tape.get(Call::GetInfo, "filter", 10)
+            .get(Call::GetEntries, "filter", 10);
+        tape.own()
+            .get(Call::GetEntries, "nat", 10)
+            .replace("nat", 5, 5, 0);
+        let recording = tape.recording();
+        assert!(told(&recording, Options::default()).is_empty());
+        let options = Options {
+            reads: true,
+            ..Options::default()
+        };
+        let read = (Kind::Read, "filter".to_owned(), "done".to_owned());
+        assert_eq!(told(&recording, options), [read]);
+    }
+
+    #[test]
+    fn who_may_not_even_read_is_told() {
+        let mut tape = outsider();
+        tape.enter(Family::Ipv4, Call::GetInfo, "filter")
+            .exit(10, -1);
+        let refused = (Kind::Read, "filter".to_owned(), "EPERM".to_owned());
+        assert_eq!(told(&tape.recording(), Options::default()), [refused]);
+    }
+
+    #[test]
+    fn counters_apart_from_a_replace_are_told() {
+        let mut tape = outsider();
+        tape.add_counters("filter", 10);
+        let counted = (Kind::AddCounters, "filter".to_owned(), "done".to_owned());
+        assert_eq!(told(&tape.recording(), Options::default()), [counted]);
+    }
+
+    #[test]
+    fn a_replace_waits_for_its_counters_and_its_count() {
+        let mut tape = outsider();
+        tape.replace("filter", 10, 10, 0);
+        let recording = tape.recording();
+        let now = tape.now();
+        let mut engine = Engine::new(Options::default(), &recording.points, Shared::default());
+        engine.counted_ns = 0;
+        let uncounted = Batch {
+            counted_ns: now - 1,
+            read_ns: now + 1,
+            ..batch(&recording)
+        };
+        assert!(
+            engine.take(uncounted).is_empty(),
+            "its losses are not counted"
+        );
+        let at = |ns| Batch {
+            counted_ns: ns,
+            read_ns: ns,
+            losses: recording.losses,
+            ..Batch::default()
+        };
+        assert!(engine.take(at(now + 1)).is_empty(), "counters may follow");
+        assert!(engine.take(at(now + 400_000_000)).is_empty());
+        assert_eq!(engine.take(at(now + 600_000_000)).len(), 1);
+    }
+
+    #[test]
+    fn what_was_lost_touches_what_was_under_way_then() {
+        let mut tape = Tape::kprobe();
+        tape.thread(4242, "iptables", 0)
+            .replace("filter", 10, 10, 0);
+        let first = tape.recording();
+        tape.wait(1_000_000_000).replace("filter", 10, 10, 0);
+        let mut second = tape.recording();
+        second.records.drain(..first.records.len());
+        let mut engine = Engine::new(Options::default(), &first.points, Shared::default())
+            .with_names(Names::fixed(first.symbols.clone()));
+        engine.counted_ns = 0;
+        let losses = Losses {
+            lost_records: 3,
+            missed_hits: Some(0),
+        };
+        let end = first.records.last().unwrap().time_ns;
+        let mut finished = engine.take(Batch {
+            counted_ns: end + 1,
+            read_ns: end + 1,
+            losses,
+            ..batch(&first)
+        });
+        finished.extend(engine.take(Batch {
+            losses,
+            ..batch(&second)
+        }));
+        finished.extend(engine.finish());
+        let hold: Vec<_> = finished
+            .iter()
+            .map(|finished| finished.event.mutex_hold().unwrap().quality)
+            .collect();
+        assert_eq!(hold, [Quality::AtLeast, Quality::Exact]);
+    }
+
+    #[test]
+    fn probes_that_do_not_fire_are_noticed() {
+        let mut tape = Tape::kprobe();
+        tape.thread(4242, "iptables", 0);
+        for _ in 0..10 {
+            tape.enter(Family::Ipv4, Call::GetInfo, "filter")
+                .exit(10, 0);
+        }
+        let recording = tape.recording();
+        let mut engine = Engine::new(Options::default(), &recording.points, Shared::default());
+        engine.take(batch(&recording));
+        assert_eq!(engine.notices().len(), 1);
+    }
 }

@@ -45,11 +45,14 @@ const ORDERS: [(&str, Order); 7] = [
     ("=", Order::Equal),
 ];
 
+/// A field's name, and how to get it.
+type Field<T> = (&'static str, fn(&Event) -> Option<T>);
+
 /// A field that is a time.
 type TimeField = usize;
 
 /// The fields that are times. What was not measured compares with nothing.
-const TIMES: [(&str, fn(&Event) -> Option<Measured>); 10] = [
+const TIMES: [Field<Measured>; 10] = [
     ("wall", |event| Some(event.wall())),
     ("bh_off", |event| event.longest_bh_off),
     ("bh_off_sum", |event| event.bh_off),
@@ -69,7 +72,7 @@ const TIMES: [(&str, fn(&Event) -> Option<Measured>); 10] = [
 type NumberField = usize;
 
 /// The fields that are numbers.
-const NUMBERS: [(&str, fn(&Event) -> Option<u64>); 5] = [
+const NUMBERS: [Field<u64>; 5] = [
     ("pid", |event| event.detail.pid.map(u64::from)),
     ("entries", |event| {
         event.detail.rules.entries_after.map(u64::from)
@@ -85,7 +88,7 @@ const NUMBERS: [(&str, fn(&Event) -> Option<u64>); 5] = [
 type TextField = usize;
 
 /// The fields that are texts.
-const TEXTS: [(&str, fn(&Event) -> Option<String>); 9] = [
+const TEXTS: [Field<String>; 9] = [
     ("table", |event| Some(event.detail.table.clone())),
     ("family", |event| {
         Some(event.detail.family.name().to_owned())

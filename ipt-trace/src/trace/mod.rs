@@ -18,6 +18,7 @@ pub mod schema;
 pub mod summary;
 #[cfg(test)]
 pub(crate) mod testing;
+mod vitals;
 
 pub use engine::{Finished, Swap, SwapId};
 pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Parent, Process};
@@ -25,3 +26,4 @@ pub use filter::Filter;
 pub use hub::Hub;
 pub use run::{Config, Seen, TraceError, Tracer};
 pub use summary::Summary;
+pub use vitals::{SharedVitals, Vitals};

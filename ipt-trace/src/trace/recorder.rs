@@ -244,6 +244,9 @@ impl Recorder {
             softirqs: Vec::new(),
             symbols: open.symbols,
             losses: open.losses,
+            missed: std::collections::BTreeMap::new(),
+            calibration: None,
+            skew_ns: None,
         };
         let mut file = open.writer.finish(Some(&recording))?;
         file.flush()?;

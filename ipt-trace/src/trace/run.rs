@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use super::{
     hub::Hub,
     identity::Shared,
     summary::{Dropped, Summary, Tally},
+    vitals::SharedVitals,
 };
 use crate::{
     correlate::is_lossy,
@@ -127,6 +128,7 @@ pub struct Tracer {
     hub: Hub,
     engine: Engine,
     tally: Tally,
+    vitals: SharedVitals,
     filter: Filter,
     deadline: Option<Instant>,
     began: Instant,
@@ -155,6 +157,7 @@ impl Tracer {
         let began = Instant::now();
         Ok(Self {
             engine: Engine::new(config.engine, session.points(), identities),
+            vitals: SharedVitals::new(session.tier(), session.points()),
             session,
             inputs,
             sender,
@@ -178,6 +181,11 @@ impl Tracer {
     /// The way into it once it runs.
     pub fn handle(&self) -> Handle {
         Handle(self.sender.clone())
+    }
+
+    /// How it is doing, to look at any time.
+    pub fn vitals(&self) -> SharedVitals {
+        self.vitals.clone()
     }
 
     /// The consumers, to add some.
@@ -226,10 +234,7 @@ impl Tracer {
             return self.inputs.recv().ok();
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.inputs.recv_timeout(left) {
-            Ok(input) => Some(input),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.inputs.recv_timeout(left).ok()
     }
 
     /// Detaches, and takes what was still in the ring.
@@ -249,15 +254,25 @@ impl Tracer {
         if let Some(points) = &batch.points {
             let text = attached(points);
             self.notice(Level::Info, text);
+            self.vitals
+                .update(|vitals| vitals.points = points.as_slice().into());
             self.hub.publish(&Message::Points(Arc::new(points.clone())));
         }
         let losses = batch.losses;
         let finished = self.engine.take(batch);
+        self.vitals.update(|vitals| {
+            vitals.losses = losses;
+            vitals.calls = self.engine.calls();
+            vitals.unexplained = self.engine.unexplained();
+        });
         for swap in self.engine.swaps() {
             if !self.filter.may_pass(&swap) {
                 continue;
             }
             self.show(Seen::Swap(&swap));
+        }
+        for text in self.engine.notices() {
+            self.notice(Level::Warning, text);
         }
         self.tell(finished);
         self.tell_losses(losses);
@@ -267,6 +282,7 @@ impl Tracer {
         for finished in finished {
             if !self.filter.passes(&finished.event) {
                 self.tally.add_filtered();
+                self.vitals.update(|vitals| vitals.filtered += 1);
                 self.show(Seen::Filtered(&finished));
                 continue;
             }

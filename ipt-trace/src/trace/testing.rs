@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     correlate::testing::Tape,
-    probe::{Batch, Losses, Names, Recording},
+    probe::{Batch, Names, Recording},
 };
 
 /// All of a recording at once, as the last batch of a stream.
@@ -63,9 +63,3 @@ pub fn event() -> Event {
     });
     event
 }
-
-/// No losses.
-pub const NO_LOSSES: Losses = Losses {
-    lost_records: 0,
-    missed_hits: Some(0),
-};

@@ -6,12 +6,15 @@ mod exec;
 mod failures;
 mod killed;
 mod lines;
+mod metrics;
 mod options;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod traffic;
+mod tui;
 mod view;
 
 use std::process::ExitCode;
@@ -24,6 +27,9 @@ use support::{Test, oracle, trial};
 const ORACLE: &str = "1.8.9";
 
 fn main() -> ExitCode {
+    if let Some(code) = trace::hammer_if_asked() {
+        return code;
+    }
     let args = Arguments::from_args();
     let missing = what_is_missing();
     let other_oracle = missing.clone().or_else(|| {
@@ -35,7 +41,11 @@ fn main() -> ExitCode {
     if let (Some(reason), false) = (&other_oracle, args.list) {
         eprintln!("skipping tests: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 11] = [
+    let no_tmux = missing.clone().or_else(tui::what_is_missing);
+    if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
+        eprintln!("skipping the tests of --tui: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 14] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -47,6 +57,9 @@ fn main() -> ExitCode {
         (killed::TESTS, &missing),
         (view::TESTS, &missing),
         (bench::TESTS, &missing),
+        (trace::TESTS, &missing),
+        (metrics::TESTS, &missing),
+        (tui::TESTS, &no_tmux),
     ];
     let trials = groups
         .into_iter()

@@ -51,6 +51,12 @@ impl Chance {
         limit.mul_f64(f64::from(part) / f64::from(u32::MAX))
     }
 
+    /// A number from 0 to below this.
+    pub fn pick(&mut self, limit: usize) -> usize {
+        // The upper bits; the limit is small.
+        usize::try_from(self.next() >> 32).unwrap_or(0) % limit.max(1)
+    }
+
     /// splitmix64.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod oracle;
 pub mod program;
 pub mod tables;
+pub mod tracer;
 pub mod trial;
 
 pub use namespace::isolated;

@@ -76,8 +76,8 @@ fn restore(options: &[&str], text: &str) {
 fn disturbances() {
     restore(&[], &crate::report::services(1_000));
     restore(&["-6"], &mangle(10_000));
-    // Packets from this machine pass all of them.
-    let rules = flat(3_000).replace("-A FORWARD", "-A OUTPUT");
+    // Packets from this machine pass all of them, which takes longer than the probes do.
+    let rules = flat(10_000).replace("-A FORWARD", "-A OUTPUT");
     restore(&[], &rules);
     at("ip", ["link", "set", "lo", "up"])
         .finish()
@@ -107,7 +107,7 @@ fn disturbances() {
     let drains = |from: u64, to: u64| {
         let replaces = correlated.replaces.iter();
         let within = replaces.filter(|replace| (from..to).contains(&replace.start_ns()));
-        let drains = within.filter_map(|replace| Some(replace.swap()?.drain?.duration.ns));
+        let drains = within.filter_map(|replace| Some(replace.swap()?.drain.as_ref()?.duration.ns));
         drains.collect::<Vec<_>>()
     };
     check_drains(drains(quiet_ns, busy_ns), &drains(busy_ns, u64::MAX));
@@ -201,7 +201,7 @@ fn send_meanwhile(work: impl FnOnce()) {
         for _ in 0..20 {
             let _ = socket.send_to(b"x", "127.0.0.1:9");
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_micros(200));
     };
     meanwhile(send, work);
 }

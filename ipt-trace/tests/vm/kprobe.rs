@@ -55,7 +55,10 @@ fn check_replace(report: &Report, replace: Replace<'_>) {
     let [window] = windows.as_slice() else {
         panic!("{windows:#?}");
     };
-    assert_eq!(window["quality"], "approximated");
+    let below = window["precision"]["below_resolution"] == true;
+    let quality = if below { "at_most" } else { "exact" };
+    assert_eq!(window["quality"], quality, "{window:#?}");
+    assert!(window["backlog"]["ns"].is_u64(), "{window:#?}");
     let ns = number(&window["ns"]);
     assert!(ns > 0 && ns < call.ns(), "{window:#?}");
     assert!(number(&window["cpu"]) < 2, "{window:#?}");

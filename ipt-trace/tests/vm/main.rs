@@ -3,11 +3,13 @@
 
 mod disturbance;
 mod kprobe;
+mod oracle;
 mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
 mod tables;
+mod trace;
 mod tracer;
 
 use std::process::ExitCode;
@@ -26,12 +28,15 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 5] = [
+    let groups: [&[Test]; 8] = [
         tables::TESTS,
+        trace::WITHOUT_MODULES,
         kprobe::TESTS,
         recorded::TESTS,
         tracer::TESTS,
+        oracle::TESTS,
         disturbance::TESTS,
+        trace::TESTS,
     ];
     let trials = groups
         .into_iter()

@@ -27,17 +27,20 @@ impl Package {
     pub const KMOD: Self = package("kmod", "depmod");
     /// Unpacks modules.
     pub const XZ: Self = package("xz-utils", "xz");
+    /// Looks into the kernel's modules.
+    pub const BINUTILS: Self = package("binutils", "objdump");
     /// The peer: iptables-legacy and its extensions.
     pub const IPTABLES: Self = package("iptables", "xtables-legacy-multi");
     /// Namespaces and interfaces.
     pub const IPROUTE: Self = package("iproute2", "ip");
 
     /// What a guest needs.
-    pub const VM: [Self; 6] = [
+    pub const VM: [Self; 7] = [
         Self::QEMU,
         Self::BUSYBOX,
         Self::KMOD,
         Self::XZ,
+        Self::BINUTILS,
         Self::IPTABLES,
         Self::IPROUTE,
     ];

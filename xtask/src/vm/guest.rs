@@ -12,6 +12,7 @@ use crate::initramfs::Archive;
 use crate::kernels::{Image, Kernel};
 use crate::process;
 use crate::setup::Package;
+use crate::vm::oracle;
 
 /// Names under which xtables-legacy-multi is called.
 const LEGACY: [&str; 12] = [
@@ -47,6 +48,8 @@ pub struct Guest {
     pub files: Vec<(PathBuf, String)>,
     /// A shell script.
     pub script: String,
+    /// Whether it is to find in `/ipt-trace/sites` where the kernel's own probes go.
+    pub oracle: bool,
     /// What the kernel is told besides, on its command line.
     pub kernel_arguments: &'static str,
 }
@@ -55,7 +58,7 @@ impl Guest {
     /// Writes the initramfs for a kernel: its modules, then everything else.
     pub fn write_initramfs(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
         let own = path.with_extension("own");
-        self.write_archive(kernel, &own)?;
+        self.write_archive(kernel, image, &own)?;
         let mut out =
             File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         for part in [&image.modules, &own] {
@@ -65,7 +68,7 @@ impl Guest {
         Ok(())
     }
 
-    fn write_archive(&self, kernel: Kernel, path: &Path) -> Result<()> {
+    fn write_archive(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
         let mut archive = Archive::create(path)?;
         archive.file("init", 0o755, include_bytes!("init.sh"))?;
         archive.file(
@@ -74,6 +77,10 @@ impl Guest {
             environment(kernel).as_bytes(),
         )?;
         archive.file("ipt-trace/command", 0o644, self.script.as_bytes())?;
+        if self.oracle {
+            let sites = oracle::sites(&image.modules)?;
+            archive.file("ipt-trace/sites", 0o644, sites.as_bytes())?;
+        }
         for folder in [
             "dev", "proc", "sys", "run", "tmp", "root", "out", "etc", "var", "bin",
         ] {

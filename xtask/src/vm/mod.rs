@@ -1,6 +1,7 @@
 //! `cargo xtask vm`: runs a command on the kernels of the matrix.
 
 mod guest;
+mod oracle;
 mod qemu;
 
 use std::path::{Path, PathBuf};
@@ -159,6 +160,7 @@ pub fn tests_guest(release: bool, mut files: Vec<(PathBuf, String)>) -> Result<G
         program,
         files,
         script: format!("{TESTS}\n"),
+        oracle: true,
         ..Guest::default()
     })
 }

@@ -21,7 +21,7 @@ const ATTEMPTS: u32 = 4;
 /// with the breakpoint that another one wrote for a moment and has long taken back.
 const STALE_BREAKPOINT: &str = "int3: 0000 [#1]";
 /// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1";
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1 no_timer_check";
 
 /// The machine.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,10 @@
 //! `ipt-trace trace`.
 
+mod metrics;
 mod printer;
+mod tui;
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
@@ -33,9 +35,12 @@ const RECORD_ROOM: usize = 1024;
 /// How many lines may wait for the commands of `--exec-on`.
 const EXEC_ROOM: usize = 1024;
 
-pub fn run(command: args::Trace) -> Result<(), Failure> {
+pub fn run(command: &args::Trace) -> Result<(), Failure> {
     if command.verbose {
         log::show();
+    }
+    if command.tui {
+        tui::check()?;
     }
     // Signals count from here on, also while probes are being attached.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::kernel)?;
@@ -55,12 +60,13 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
             records: command.record.is_some(),
         },
         namespaces: command.diff,
-        filter: filter(&command),
+        filter: filter(command),
         duration: command.duration,
     };
     let rules = exec_rules(&command.exec_on)?;
+    let server = command.metrics.as_ref().map(metrics::listen).transpose()?;
     let mut tracer = Tracer::start(config)?;
-    if !command.quiet {
+    if !command.quiet && !command.tui {
         anstream::eprintln!("ipt-trace: {}", introduction(tracer.session()));
     }
     let handle = tracer.handle();
@@ -68,20 +74,12 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
     if command.diff {
         diff(&mut tracer, command.diff_share / 100.0)?;
     }
-    let recording = record(&mut tracer, &command)?;
+    if let Some(server) = server {
+        metrics::serve(&mut tracer, server, command.quiet || command.tui)?;
+    }
+    let recording = record(&mut tracer, command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
-    let printer = Printer::new(command.format, command.wide, command.quiet);
-    let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
-    let printing = thread::Builder::new()
-        .name("printer".to_owned())
-        .spawn(move || {
-            let printed = printer.print(&messages);
-            if printed.is_err() {
-                handle.stop();
-            }
-            printed
-        })
-        .map_err(Failure::kernel)?;
+    let output = output(&mut tracer, command, handle)?;
     let (_, stuck) = tracer.run();
     for thread in [recording, commands].into_iter().flatten() {
         // One that panicked has said so.
@@ -94,10 +92,35 @@ pub fn run(command: args::Trace) -> Result<(), Failure> {
             stuck.join(", ")
         )));
     }
-    match printing.join() {
-        Ok(printed) => printed.map_err(|error| Failure::output(&error)),
-        Err(_) => Err(Failure::kernel("printing failed; its message is above")),
+    match output.join() {
+        Ok(done) => done.map_err(|error| Failure::output(&error)),
+        Err(_) => Err(Failure::kernel(
+            "showing the trace failed; the message is above",
+        )),
     }
+}
+
+/// Has the trace shown, on a thread of its own.
+fn output(
+    tracer: &mut Tracer,
+    command: &args::Trace,
+    handle: Handle,
+) -> Result<JoinHandle<io::Result<()>>, Failure> {
+    let printer = Printer::new(command.format, command.wide, command.quiet);
+    if command.tui {
+        return tui::show(tracer, command.diff, printer);
+    }
+    let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
+    thread::Builder::new()
+        .name("printer".to_owned())
+        .spawn(move || {
+            let printed = printer.print(&messages);
+            if printed.is_err() {
+                handle.stop();
+            }
+            printed
+        })
+        .map_err(Failure::kernel)
 }
 
 /// Has tables read after replaces, on a thread of its own.
@@ -111,7 +134,7 @@ fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
     tracer.accompany(thread);
     // Where so many wait already, one more is in the difference of a later one.
     tracer.watch(Box::new(move |seen| {
-        drop(sender.try_send(diff::Request::of(seen)))
+        drop(sender.try_send(diff::Request::of(seen)));
     }));
     Ok(())
 }
@@ -216,6 +239,7 @@ fn listen(mut signals: Signals, handle: Handle) {
             if signal == SIGHUP {
                 handle.rotate();
             } else if STOPPING.swap(true, Ordering::Relaxed) {
+                tui::restore();
                 // As if nobody had caught it.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             } else {

@@ -1,5 +1,6 @@
 //! Writes the lines of a trace to standard output.
 
+use std::collections::VecDeque;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::sync::mpsc::{Receiver, TryRecvError};
 
@@ -7,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use crate::cli::args::LineFormat;
 use crate::render::{Style, line};
-use crate::trace::{Event, Line, Message, diff::Diff};
+use crate::trace::{Event, Line, Message, Summary, diff::Diff};
 
 /// Standard output of a trace.
 pub struct Printer {
@@ -20,7 +21,12 @@ pub struct Printer {
     columns: Option<Shown>,
     /// The number of the event whose line was written last, if nothing came after it.
     last: Option<u64>,
+    /// Whose the last events were, by their numbers: their differences may come later.
+    names: VecDeque<(u64, String)>,
 }
+
+/// So many events are remembered for differences that come later.
+const NAMES: usize = 1024;
 
 /// The columns in use.
 struct Shown {
@@ -50,6 +56,7 @@ impl Printer {
             is_terminal,
             columns: None,
             last: None,
+            names: VecDeque::new(),
         }
     }
 
@@ -80,6 +87,14 @@ impl Printer {
                 return self.out.flush();
             }
         }
+    }
+
+    /// Writes what the trace came to, for those who saw it in another way.
+    pub fn print_summary(mut self, summary: &Summary) -> io::Result<()> {
+        if !self.quiet {
+            self.out.write_all(&line::summary(summary, &self.style))?;
+        }
+        self.out.flush()
     }
 
     fn json(&mut self, message: &Message) -> io::Result<()> {
@@ -113,6 +128,11 @@ impl Printer {
         self.last = Some(event.number);
         if let Some(shown) = &mut self.columns {
             shown.lines_left = shown.lines_left.saturating_sub(1);
+            if self.names.len() >= NAMES {
+                self.names.pop_front();
+            }
+            self.names
+                .push_back((event.number, shown.columns.name_of(event)));
             let line = shown.columns.line_of(event);
             self.out.write_all(&line)?;
         }
@@ -121,7 +141,13 @@ impl Printer {
 
     fn diff(&mut self, diff: &Diff, last: Option<u64>) -> io::Result<()> {
         let right_below = matches!(diff.events[..], [only] if Some(only) == last);
-        let text = line::difference(diff, right_below, &self.style);
+        let by = |number| {
+            let place = self
+                .names
+                .binary_search_by_key(&number, |(number, _)| *number);
+            Some(self.names.get(place.ok()?)?.1.clone())
+        };
+        let text = line::difference(diff, &by, right_below, &self.style);
         self.out.write_all(&text)
     }
 

@@ -123,6 +123,8 @@ mod tests {
             symbols: &symbols,
             coverage: &coverage,
             lossy: false,
+            missed: &std::collections::BTreeSet::new(),
+            calibration: None,
         };
         let purpose = |function, callers: &[u64]| {
             let sent = Sent {

@@ -27,8 +27,11 @@ pub struct Found {
 /// Looks instructions up in the running kernel, function by function.
 pub struct Sites {
     text: Result<KernelText, TextError>,
-    /// Each function that was looked at.
-    known: HashMap<Key, Result<Routine, String>>,
+    /// Where each function is that was looked at.
+    addresses: HashMap<Key, Result<u64, String>>,
+    /// What is at these addresses. It is read once: probes that are attached meanwhile would be
+    /// seen in it.
+    known: HashMap<u64, Result<Routine, String>>,
 }
 
 /// A function's module and names.
@@ -49,6 +52,7 @@ impl Sites {
     pub fn new() -> Self {
         Self {
             text: KernelText::open(),
+            addresses: HashMap::new(),
             known: HashMap::new(),
         }
     }
@@ -100,24 +104,28 @@ impl Sites {
 
     fn routine(&mut self, symbols: &Symbols, function: Function) -> Result<&Routine, String> {
         let text = self.text.as_ref().map_err(ToString::to_string)?;
-        self.known
-            .entry((function.module, function.names))
-            .or_insert_with(|| Routine::read(text, symbols, function))
-            .as_ref()
-            .map_err(Clone::clone)
-    }
-}
-
-impl Routine {
-    /// Reads and decodes the first of a function's names that the kernel has.
-    fn read(text: &KernelText, symbols: &Symbols, function: Function) -> Result<Self, String> {
         if cfg!(not(target_arch = "x86_64")) {
             return Err("only instructions of x86-64 are known".to_owned());
         }
         if symbols.are_hidden() {
             return Err(symbols::HIDDEN.to_owned());
         }
-        let main = symbol(symbols, function)?;
+        let address = self
+            .addresses
+            .entry((function.module, function.names))
+            .or_insert_with(|| Ok(symbol(symbols, function)?.address));
+        let address = *address.as_ref().map_err(Clone::clone)?;
+        self.known
+            .entry(address)
+            .or_insert_with(|| Routine::read(text, symbols, symbol(symbols, function)?))
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+}
+
+impl Routine {
+    /// Reads and decodes a function.
+    fn read(text: &KernelText, symbols: &Symbols, main: Symbol<'_>) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut codes = Vec::new();
         for part in [main].into_iter().chain(symbols.cold_parts(&main)) {

@@ -48,7 +48,7 @@ const fn right(
 
 /// All columns, in their order. Those of rank 0 fit into 80 characters and are always there.
 static COLUMNS: &[Column] = &[
-    left("TIME", 12, 0, |event, zone| time(event, zone)),
+    left("TIME", 12, 0, time),
     right("PID", 7, 0, |event, _| {
         event.detail.pid.map_or_else(unknown, |pid| pid.to_string())
     }),
@@ -79,7 +79,7 @@ static COLUMNS: &[Column] = &[
     right("DRAIN", 8, 7, |event, _| narrow(event.drain())),
     right("IPISYNC", 8, 8, |event, _| narrow(event.ipi_sync())),
     right("SOFTIRQ", 8, 8, |event, _| narrow(event.softirq_delay)),
-    left("RESULT", 7, 0, |event, _| outcome(event)),
+    left("RESULT", 8, 0, |event, _| outcome(event)),
 ];
 
 /// The columns that fit into some width.
@@ -96,10 +96,10 @@ impl Columns {
         let mut shown: Vec<_> = COLUMNS.iter().collect();
         let needed = |shown: &[&Column]| shown.iter().map(|column| column.width + 1).sum::<usize>();
         while width.is_some_and(|width| needed(&shown) > width + 1) {
-            let least = shown.iter().map(|column| column.rank).max().unwrap_or(0);
-            let last = shown.iter().rposition(|column| column.rank == least);
-            match last {
-                Some(last) if least > 0 => drop(shown.remove(last)),
+            let rank = shown.iter().map(|column| column.rank).max().unwrap_or(0);
+            let place = shown.iter().rposition(|column| column.rank == rank);
+            match place {
+                Some(place) if rank > 0 => drop(shown.remove(place)),
                 _ => break,
             }
         }
@@ -123,6 +123,13 @@ impl Columns {
             self.style.faint
         };
         finish(&paint(ansi, &line))
+    }
+
+    /// Whose an event was and when, in a sentence's words.
+    pub fn name_of(&self, event: &Event) -> String {
+        let comm = event.detail.comm.as_deref().unwrap_or("?");
+        let pid = event.detail.pid.map_or_else(unknown, |pid| pid.to_string());
+        format!("{comm} (pid {pid}) at {}", time(event, &self.zone))
     }
 
     /// Cells that are too long push the rest to the right: cut off they would say nothing.

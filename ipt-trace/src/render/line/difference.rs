@@ -14,15 +14,18 @@ use crate::{
 /// More lines than this of one difference are not printed.
 const MOST_LINES: usize = 200;
 
-/// A difference. `right_below`: whether it stands right below the line of its only event.
-pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
+/// A difference. `by` says for the number of an event whose it was and when; `right_below`, whether
+/// this stands right below the line of its only event.
+pub fn difference(
+    diff: &Diff,
+    by: &dyn Fn(u64) -> Option<String>,
+    right_below: bool,
+    style: &Style,
+) -> Vec<u8> {
     let mut text = String::new();
     if !right_below || diff.events.len() > 1 {
-        let _ = writeln!(
-            text,
-            "{}",
-            paint(style.faint, &format!("   {}", head(diff)))
-        );
+        let head = format!("   {}", head(diff, by));
+        let _ = writeln!(text, "{}", paint(style.faint, &head));
     }
     if diff.others_too {
         let line = "     with what others changed before, after whom the table was not read:";
@@ -55,18 +58,21 @@ pub fn difference(diff: &Diff, right_below: bool, style: &Style) -> Vec<u8> {
 }
 
 /// Which events it is of, where that is not clear from its place.
-fn head(diff: &Diff) -> String {
+fn head(diff: &Diff, by: &dyn Fn(u64) -> Option<String>) -> String {
     let netns = diff
         .netns
         .as_ref()
         .map_or_else(|| "?".to_owned(), |netns| clean(&netns.label()));
     let table = clean(&diff.table);
     let of = format!("{table} ({}) in {netns}", diff.family.name());
+    let by = |number| by(number).map_or_else(|| format!("replace {number}"), |by| clean(&by));
     match diff.events.as_slice() {
-        [one] => format!("{of}, by replace {one}:"),
+        [one] => format!("{of}, by {}:", by(*one)),
         [first, .., last] => format!(
-            "{of}, by {} replaces together, {first} to {last}:",
-            diff.events.len()
+            "{of}, by {} replaces together, from {} to {}:",
+            diff.events.len(),
+            by(*first),
+            by(*last)
         ),
         [] => of,
     }

@@ -3,6 +3,8 @@
 mod columns;
 mod difference;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Style,
@@ -58,7 +60,7 @@ pub fn narrow(measured: Option<Measured>) -> String {
         Quality::AtLeast => "≥",
         Quality::Approximated => "~",
     };
-    if ns == 0 && quality == Quality::Exact {
+    if ns == 0 && matches!(quality, Quality::Exact | Quality::AtMost) {
         return "0".to_owned();
     }
     format!("{mark}{}", words::duration(ns).replace(' ', ""))
@@ -75,6 +77,6 @@ pub fn outcome(event: &Event) -> String {
     };
     match event.detail.attempts {
         0 | 1 => word.to_owned(),
-        times => format!("{word} ({times} tries)"),
+        times => format!("{word}×{times}"),
     }
 }

@@ -5,7 +5,7 @@ use anstyle::Style as Ansi;
 use super::page::{Page, clean, paint};
 use crate::{
     correlate::{Call, Certainty, Quality, WindowKind},
-    report::{Ipi, IpiCause, Mutex, MutexCall, Phase, Replace, Window, words},
+    report::{Ipi, IpiCause, Mutex, MutexCall, Phase, Precision, Replace, Window, words},
 };
 
 /// How many characters a bar of the whole replace would have.
@@ -41,7 +41,19 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
     }
     if let Some(drain) = &replace.drain {
         let length = page.measured(drain.ns, drain.quality);
-        page.row(Ansi::new(), "drain", &length, &drain.basis);
+        let mut note = precise(drain.precision.as_ref());
+        note.push_str(&match &drain.waited {
+            Some(waited) if waited.is_empty() => "no CPU was in the old table".to_owned(),
+            Some(waited) => {
+                let each = waited.iter().map(|waited| {
+                    let length = page.measured(waited.ns, waited.quality);
+                    format!("CPU {} {length}", waited.cpu)
+                });
+                format!("waited for {}", each.collect::<Vec<_>>().join(", "))
+            }
+            None => drain.basis.clone(),
+        });
+        page.row(Ansi::new(), "drain", &length, &note);
     }
     mutex(page, &replace.mutex);
     ipis(page, &replace.ipi);
@@ -159,12 +171,28 @@ fn window(page: &mut Page, window: &Window) {
         .cpu
         .map(|cpu| format!(" on CPU {cpu}"))
         .unwrap_or_default();
+    let precise = precise(window.precision.as_ref());
     page.row(
         page.style.key,
         "BH off",
         &length,
-        &format!("{kind}{site}{cpu}"),
+        &format!("{precise}{kind}{site}{cpu}"),
     );
+    if let Some(backlog) = &window.backlog {
+        let length = page.measured(backlog.ns, backlog.quality);
+        let precise = self::precise(backlog.precision.as_ref());
+        let note = format!("{precise}softirqs that had piled up, right after it");
+        page.row(Ansi::new(), "backlog", &length, &note);
+    }
+}
+
+/// How finely something was measured, before what else there is to say of it.
+fn precise(precision: Option<&Precision>) -> String {
+    match precision {
+        Some(precision) if precision.below_resolution => "below resolution, ".to_owned(),
+        Some(precision) => format!("± {}, ", words::duration(precision.plus_minus_ns)),
+        None => String::new(),
+    }
 }
 
 /// The mutex: the sums, and each call's part where there are several.

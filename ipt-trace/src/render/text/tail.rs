@@ -180,6 +180,32 @@ pub(super) fn losses(page: &mut Page, report: &Report) {
         plural(records)
     );
     page.wrapped(ansi, "  lost       ", &text);
+    for missed in &report.probes.missed {
+        let points = missed.points.iter().map(|point| clean(point));
+        let points = points.collect::<Vec<_>>().join(", ");
+        let text = format!("{} of {points}", words::count(missed.hits));
+        page.wrapped(page.style.bad, "             ", &text);
+    }
+    clocks(page, report);
+}
+
+/// What the measurement itself is worth: the probes' cost, and how well the clocks agree.
+fn clocks(page: &mut Page, report: &Report) {
+    if let Some(calibration) = &report.probes.calibration {
+        let text = format!(
+            "{} ± {}, subtracted from each window",
+            words::duration(calibration.window_ns),
+            words::duration(calibration.window_plus_minus_ns)
+        );
+        page.field("probes", &text);
+    }
+    if let Some(skew) = report.probes.clock_skew_ns {
+        let text = format!(
+            "of any two CPUs differ by at most {}",
+            words::duration(skew)
+        );
+        page.field("clocks", &text);
+    }
 }
 
 /// Which points did not measure, and what is missing because of it.

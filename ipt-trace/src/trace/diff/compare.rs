@@ -94,11 +94,11 @@ fn compare_rules(before: &[Box<str>], after: &[Box<str>], deadline: Instant) -> 
         });
         rules.extend(gone.chain(come));
     }
-    join_moves(rules)
+    join_moves(&rules)
 }
 
 /// Makes one of a rule that went and the same rule that came: it moved.
-fn join_moves(rules: Vec<Rule>) -> Vec<Rule> {
+fn join_moves(rules: &[Rule]) -> Vec<Rule> {
     let mut gone: HashMap<&str, VecDeque<usize>> = HashMap::new();
     for (place, rule) in rules.iter().enumerate() {
         if rule.after.is_none() {
@@ -228,8 +228,8 @@ mod tests {
             let mut left: Vec<Option<Box<str>>> = before.iter().cloned().map(Some).collect();
             for rule in &difference {
                 if let Some(place) = rule.before {
-                    let gone = left[place - 1].take();
-                    prop_assert_eq!(gone.as_deref(), Some(rule.rule.as_str()));
+                    let old = left[place - 1].take();
+                    prop_assert_eq!(old.as_deref(), Some(rule.rule.as_str()));
                 }
             }
             let mut built: Vec<Box<str>> = left.into_iter().flatten().collect();

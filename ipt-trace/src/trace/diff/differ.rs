@@ -41,7 +41,7 @@ const MOST_EVENTS: usize = 4096;
 const UNSEEN: &str = "the process was gone before its network namespace could be opened";
 
 /// An event that does not come for so long was lost.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+const FORGOTTEN: Duration = Duration::from_mins(1);
 
 /// A table somewhere on the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -181,15 +181,14 @@ impl Differ {
                 .iter_mut()
                 .rev()
                 .find(|nameless| nameless.key == key);
-            match last {
-                Some(nameless) => nameless.swaps.push(swap.id),
-                None => {
-                    let reason = "the table was read later, for a replace that was seen earlier, \
-                                  whose difference has this one's in it";
-                    let diff = diff(&swap, Err(reason.to_owned()), None, None);
-                    self.wait_for_events(key, diff, vec![swap.id]);
-                }
+            if let Some(nameless) = last {
+                nameless.swaps.push(swap.id);
+                return;
             }
+            let reason = "the table was read later, for a replace that was seen earlier, whose \
+                          difference has this one's in it";
+            let diff = diff(&swap, Err(reason.to_owned()), None, None);
+            self.wait_for_events(key, diff, vec![swap.id]);
             return;
         }
         let same = |pending: &&mut Pending| Key::of(&pending.first) == key;

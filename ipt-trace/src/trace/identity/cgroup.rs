@@ -46,9 +46,8 @@ pub fn owner(path: &str) -> Owner {
         pod: pod.clone(),
     });
     let is_unit = |part: &&&str| {
-        [".service", ".scope", ".socket"]
-            .iter()
-            .any(|suffix| part.ends_with(suffix))
+        let kind = part.rsplit_once('.').map(|(_, kind)| kind);
+        matches!(kind, Some("service" | "scope" | "socket"))
     };
     let unit = parts.iter().rev().find(is_unit);
     Owner {
@@ -67,7 +66,7 @@ fn named<'a>(before: Option<&str>, part: &'a str, in_pod: bool) -> Option<(&'sta
         // systemd puts virtual machines and nspawn containers into machine-NAME.scope; podman's
         // monitor is libpod-conmon-ID.scope.
         let fits = match *runtime {
-            "nspawn" => part.ends_with(".scope"),
+            "nspawn" => bare != part,
             "lxc" => true,
             _ => is_id(id),
         };

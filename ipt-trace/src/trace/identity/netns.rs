@@ -19,7 +19,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 /// The namespaces' names by the inodes of their files.
 #[derive(Debug)]
 pub struct Names {
-    names: HashMap<u64, String>,
+    now: HashMap<u64, String>,
     /// Those of the time before: a namespace may be gone when its last event is told.
     before: HashMap<u64, String>,
     read: Option<Instant>,
@@ -29,7 +29,7 @@ pub struct Names {
 impl Default for Names {
     fn default() -> Self {
         Self {
-            names: HashMap::new(),
+            now: HashMap::new(),
             before: HashMap::new(),
             read: None,
             host: fs::metadata("/proc/1/ns/net").map(|file| file.ino()).ok(),
@@ -41,11 +41,11 @@ impl Names {
     /// The namespace of this inode.
     pub fn of(&mut self, inode: u64) -> Netns {
         if self.read.is_none_or(|read| read.elapsed() > BELIEVED) {
-            self.before = std::mem::replace(&mut self.names, read_names());
+            self.before = std::mem::replace(&mut self.now, read_names());
             self.read = Some(Instant::now());
         }
         let host = (self.host == Some(inode)).then(|| "host".to_owned());
-        let given = || self.names.get(&inode).or_else(|| self.before.get(&inode));
+        let given = || self.now.get(&inode).or_else(|| self.before.get(&inode));
         Netns {
             inode,
             name: host.or_else(|| given().cloned()),

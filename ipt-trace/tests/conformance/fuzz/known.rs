@@ -151,6 +151,7 @@ const ON_PURPOSE: &[Known] = &[
             "--physdev-out",
             "--rateest",
             "--name",
+            "--label",
             "--genre",
             "--gateway",
             "--oif",

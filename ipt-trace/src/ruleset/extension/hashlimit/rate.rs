@@ -149,8 +149,10 @@ fn packets_per_unit(average: u64, scale: u64) -> Option<(u64, &'static str, u32)
 fn print_bytes(average: u64, burst: u64, out: &mut Vec<u8>) {
     const UNITS: [(&str, u64); 2] = [("m", 1024 * 1024), ("k", 1024)];
     let rate = bytes_of(average);
+    // iptables looks at 32 bits of what it rounds, so that greater rates are printed in bytes.
+    let rounded = |unit: u64| rate & !(unit - 1) & u64::from(u32::MAX);
     let exact =
-        |(_, unit): &&(&str, u64)| rate >= *unit && cost_of(rate & !(unit - 1)) == Some(average);
+        |(_, unit): &&(&str, u64)| rate >= *unit && cost_of(rounded(*unit)) == Some(average);
     let (name, unit) = UNITS.iter().find(exact).unwrap_or(&("", 1));
     let _ = write!(out, " {}{name}b/s", rate / unit);
     if burst != 0 {

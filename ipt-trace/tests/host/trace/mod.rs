@@ -1,0 +1,357 @@
+//! `ipt-trace trace`: every replace shows up once, with the right names and counts.
+//!
+//! A trace sees the whole machine, so that each test looks for the processes that it started.
+
+mod calls;
+mod diff;
+mod files;
+mod load;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::program::{at, path};
+use crate::support::tracer::{Tracer, is_event_of};
+use crate::support::{Feed as _, Run, ipt_trace};
+pub use load::hammer_if_asked;
+
+pub const TESTS: &[super::Test] = &[
+    ("trace::each_replace_shows_up_once", once),
+    ("trace::namespaces_and_parents_have_names", names),
+    ("trace::a_boxed_process_is_seen", boxed),
+    ("trace::reads_are_shown_if_asked_for", reads),
+    ("trace::refusals_are_events", calls::refusals),
+    ("trace::filters_let_through_what_they_say", filters),
+    ("trace::a_command_runs_on_an_event", exec_on),
+    ("trace::it_ends_quietly", ends),
+    ("trace::mistakes_are_told", mistakes),
+    ("trace::what_changed_is_what_was_saved", diff::random_edits),
+    ("trace::reads_for_differences_are_bounded", diff::bounded),
+    (
+        "trace::recordings_rotate_and_reports_read_them",
+        files::rotated,
+    ),
+    (
+        "trace::a_full_disk_stops_the_recording_only",
+        files::full_disk,
+    ),
+    (
+        "trace::a_slow_reader_is_told_what_is_missing",
+        calls::slow_reader,
+    ),
+    ("trace::two_traces_see_the_same", two),
+    (
+        "trace::a_thousand_replaces_a_second_are_counted",
+        load::thousand,
+    ),
+];
+
+/// Runs a program to its end, and says which process it was.
+pub fn run(program: &str, words: &[&str]) -> u32 {
+    feed(&mut at(program, words), "")
+}
+
+/// The same with something on its standard input.
+pub fn feed(command: &mut Command, input: &str) -> u32 {
+    use std::io::Write as _;
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = child.id();
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A program that has seen enough closes its end.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    assert!(child.wait().expect("its end").success(), "{command:?}");
+    pid
+}
+
+const FILTER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+                      -A INPUT -s 192.0.2.1 -j DROP\nCOMMIT\n";
+
+fn once() {
+    let mut tracer = Tracer::start(&[]);
+    let legacy = feed(&mut at("iptables-legacy-restore", &[] as &[&str]), FILTER);
+    let appended: Vec<_> = (1..=5)
+        .map(|n| {
+            run(
+                "iptables-legacy",
+                &["-A", "INPUT", "-s", &format!("192.0.2.{n}"), "-j", "DROP"],
+            )
+        })
+        .collect();
+    let ours = feed(&mut ipt_trace(["restore", "-q"]), FILTER);
+    let v6 = run(
+        "ip6tables-legacy",
+        &["-t", "raw", "-A", "OUTPUT", "-j", "ACCEPT"],
+    );
+    tracer.event_of(v6);
+    let (lines, _) = tracer.finish();
+    let of = |pid| -> &Value {
+        let mut events = lines.iter().filter(|line| is_event_of(line, pid));
+        let event = events.next().unwrap_or_else(|| panic!("no event of {pid}"));
+        assert!(events.next().is_none(), "two events of {pid}");
+        assert_eq!(event["kind"], "replace");
+        assert!(event["error"].is_null(), "{event:#}");
+        assert_eq!(event["attempts"], 1);
+        event
+    };
+    // The policies, the end of the table, and the rules.
+    let entries = |event: &Value| {
+        let rules = &event["rules"];
+        (
+            rules["entries_before"].as_u64(),
+            rules["entries_after"].as_u64(),
+        )
+    };
+    assert_eq!(entries(of(legacy)), (Some(4), Some(5)));
+    assert_eq!(of(legacy)["comm"], "iptables-legacy");
+    for (pid, before) in appended.iter().zip(5..) {
+        assert_eq!(entries(of(*pid)), (Some(before), Some(before + 1)));
+        assert_eq!(of(*pid)["add_counters"]["called"], true);
+    }
+    assert_eq!(entries(of(ours)), (Some(10), Some(5)));
+    assert_eq!(of(ours)["add_counters"]["called"], false);
+    assert_eq!(
+        (&of(v6)["family"], &of(v6)["table"]),
+        (&"ipv6".into(), &"raw".into())
+    );
+    let numbers: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line["number"].as_u64())
+        .collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+    let summary = lines.last().expect("lines");
+    assert_eq!(summary["type"], "summary");
+    assert_eq!(summary["unexplained"], 0);
+    let told = u64::try_from(numbers.len()).expect("a count");
+    let counted =
+        ["replaces", "reads", "add_counters"].map(|kind| summary[kind].as_u64().expect("a count"));
+    assert_eq!(counted.iter().sum::<u64>(), told);
+}
+
+/// Does something until the process was seen while it was there: it may be gone before anybody
+/// could look.
+fn until_seen(tracer: &mut Tracer, mut start: impl FnMut() -> u32) -> Value {
+    for _ in 0..20 {
+        let pid = start();
+        let event = tracer.event_of(pid);
+        if event["process"]["gone"] == false && !event["namespace"].is_null() {
+            return event;
+        }
+    }
+    panic!("no process was seen while it was there");
+}
+
+fn names() {
+    run("ip", &["netns", "add", "blue"]);
+    let mut tracer = Tracer::start(&[]);
+    let here = fs::metadata("/proc/thread-self/ns/net")
+        .expect("a namespace")
+        .ino();
+    let rule = ["-A", "INPUT", "-j", "ACCEPT"];
+    let event = until_seen(&mut tracer, || run("iptables-legacy", &rule));
+    assert_eq!(event["namespace"]["inode"], here);
+    assert_eq!(event["process"]["parent"]["pid"], std::process::id());
+    assert!(event["process"]["parent"]["comm"].is_string());
+    assert_eq!(
+        event["process"]["command"],
+        "iptables-legacy -A INPUT -j ACCEPT"
+    );
+    assert!(event["process"]["cgroup"].is_string());
+    let words = [
+        "netns",
+        "exec",
+        "blue",
+        "iptables-legacy",
+        "-A",
+        "INPUT",
+        "-j",
+        "ACCEPT",
+    ];
+    let event = until_seen(&mut tracer, || run("ip", &words));
+    assert_eq!(event["namespace"]["name"], "blue");
+    assert_ne!(event["namespace"]["inode"], here);
+    tracer.finish();
+}
+
+/// A process in pid, mount and network namespaces of its own, under a name that nobody else has.
+fn boxed() {
+    fs::copy(path(), "/run/ipt-boxed").expect("a copy");
+    fs::write("/run/rules", FILTER).expect("a file");
+    let mut tracer = Tracer::start(&["--comm", "ipt-boxed"]);
+    let words = [
+        "--pid",
+        "--fork",
+        "--mount",
+        "--net",
+        "--",
+        "/run/ipt-boxed",
+        "restore",
+        "-q",
+    ];
+    for _ in 0..20 {
+        at("unshare", words.iter().chain(&["/run/rules"]))
+            .finish()
+            .expect_success();
+    }
+    let seen = tracer
+        .find(|line| !line["namespace"].is_null())
+        .expect("one that was seen");
+    let here = fs::metadata("/proc/thread-self/ns/net")
+        .expect("a namespace")
+        .ino();
+    assert_ne!(seen["namespace"]["inode"], here);
+    let (lines, _) = tracer.finish();
+    let events: Vec<_> = lines
+        .iter()
+        .filter(|line| line["type"] == "event")
+        .collect();
+    assert_eq!(events.len(), 20);
+    for event in events {
+        assert_eq!(event["comm"], "ipt-boxed");
+        assert_eq!(event["rules"]["entries_before"], 4);
+        // Its own pid namespace says 1.
+        assert!(event["pid"].as_u64() > Some(1));
+    }
+}
+
+fn reads() {
+    let mut tracer = Tracer::start(&["--reads"]);
+    let save = run("iptables-legacy-save", &["-t", "filter"]);
+    let event = tracer.event_of(save);
+    assert_eq!(event["kind"], "read");
+    tracer.finish();
+    let mut tracer = Tracer::start(&[]);
+    let save = run("iptables-legacy-save", &["-t", "filter"]);
+    let replace = run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+    tracer.event_of(replace);
+    let (lines, _) = tracer.finish();
+    assert!(!lines.iter().any(|line| is_event_of(line, save)));
+}
+
+fn filters() {
+    let mut tracer = Tracer::start(&[
+        "--table",
+        "raw",
+        "--family",
+        "ipv4",
+        "--comm",
+        "iptables-legacy",
+    ]);
+    let other = [
+        run("iptables-legacy", &["-P", "INPUT", "DROP"]),
+        run("ip6tables-legacy", &["-t", "raw", "-P", "OUTPUT", "DROP"]),
+    ];
+    let wanted = run("iptables-legacy", &["-t", "raw", "-P", "OUTPUT", "DROP"]);
+    tracer.event_of(wanted);
+    let (lines, _) = tracer.finish();
+    assert!(
+        !lines
+            .iter()
+            .any(|line| other.iter().any(|pid| is_event_of(line, *pid)))
+    );
+    let filtered = lines.last().expect("lines")["filtered"].as_u64();
+    assert!(filtered >= Some(2), "{filtered:?}");
+    let tracer = Tracer::start(&["--min-wall", "1h"]);
+    run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+    let (lines, _) = tracer.finish();
+    assert!(
+        !lines.iter().any(|line| line["type"] == "event"),
+        "{lines:#?}"
+    );
+    assert!(lines.last().expect("lines")["filtered"].as_u64() >= Some(1));
+}
+
+fn exec_on() {
+    let seen = "/run/seen.json";
+    let command = format!("cat > {seen}.part && mv {seen}.part {seen}");
+    let mut tracer = Tracer::start(&["--exec-on", "table=raw and wall<1h", &command]);
+    run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+    let pid = run("iptables-legacy", &["-t", "raw", "-P", "OUTPUT", "DROP"]);
+    let event = tracer.event_of(pid);
+    tracer.finish();
+    let fed: Value = serde_json::from_slice(&fs::read(seen).expect("it ran")).expect("JSON");
+    // Others on the machine may have changed such a table meanwhile.
+    if fed["pid"] == pid {
+        assert_eq!(fed, event);
+    }
+    assert_eq!(fed["table"], "raw");
+}
+
+fn ends() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let tracer = Tracer::start(&[]);
+        tracer.signal(signal);
+        let (lines, stderr) = tracer.wait();
+        assert_eq!(lines.last().expect("a summary")["type"], "summary");
+        assert_eq!(stderr, "");
+    }
+    // By its own time.
+    let run = ipt_trace(["trace", "--duration", "100ms", "--quiet"])
+        .finish()
+        .expect_success();
+    assert_eq!(run.stderr, "");
+    // When nobody reads any more.
+    let script = format!("{} trace --duration 2s | head -1", path().display());
+    let run = at("bash", ["-c", &format!("set -o pipefail; {script}")]).finish();
+    assert!(run.stdout.starts_with("TIME"), "{run:#?}");
+    assert!(run.succeeded() && !run.stderr.contains("anic"), "{run:#?}");
+}
+
+fn mistakes() {
+    let fails = |words: &[&str], code: i32, message: &[&str]| -> Run {
+        ipt_trace(["trace"].iter().chain(words))
+            .finish()
+            .expect_failure(code, message)
+    };
+    fails(&["--min-wall", "5"], 2, &["no time", "500us"]);
+    fails(
+        &["--exec-on", "rules>1", "true"],
+        2,
+        &["--exec-on", "there is no \"rules\""],
+    );
+    fails(&["--record", "/proc/none"], 2, &["--record /proc/none"]);
+    fails(&["--diff-share", "101"], 2, &["from 0 to 100"]);
+    let nobody = [
+        "--reuid",
+        "65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ];
+    let run = at(
+        "setpriv",
+        nobody
+            .iter()
+            .copied()
+            .chain([path().to_str().expect("a path"), "trace"]),
+    )
+    .finish();
+    assert_eq!(run.code, Some(1), "{run:#?}");
+    assert!(
+        run.stderr.contains("CAP_BPF") && run.stderr.contains("root"),
+        "{run:#?}"
+    );
+}
+
+fn two() {
+    let mut first = Tracer::start(&[]);
+    let mut second = Tracer::start(&[]);
+    let pid = run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+    let (one, other) = (first.event_of(pid), second.event_of(pid));
+    for what in ["comm", "table", "rules", "error"] {
+        assert_eq!(one[what], other[what]);
+    }
+    first.finish();
+    // The one that is left goes on.
+    let pid = run("iptables-legacy", &["-P", "INPUT", "ACCEPT"]);
+    second.event_of(pid);
+    second.finish();
+}

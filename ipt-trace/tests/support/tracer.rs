@@ -1,0 +1,152 @@
+//! A running `ipt-trace trace`, whose lines are read as they come.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStderr, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{LazyLock, OnceLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::program::ipt_trace;
+
+/// How long anything that should happen is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A trace that writes JSON Lines.
+pub struct Tracer {
+    child: Child,
+    lines: Receiver<Value>,
+    seen: Vec<Value>,
+    rest: JoinHandle<String>,
+}
+
+impl Tracer {
+    /// Starts one and waits until it is attached. Each of its lines is checked against the schema.
+    pub fn start(options: &[&str]) -> Self {
+        let words = ["trace", "--format", "json"];
+        let mut child = ipt_trace(words.iter().chain(options))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        thread::spawn(move || {
+            for line in stdout.lines() {
+                let line = line.expect("text");
+                let value = serde_json::from_str(&line).expect("JSON");
+                if sender.send(value).is_err() {
+                    break;
+                }
+            }
+        });
+        let rest = wait_until_attached(child.stderr.take().expect("a pipe"));
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+            rest,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        kill(pid, signal).expect("it runs");
+    }
+
+    /// The first line like this, which is waited for; `None` if none comes.
+    pub fn find(&mut self, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        if let Some(found) = self.seen.iter().find(|line| fits(line)) {
+            return Some(found.clone());
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    check(&line);
+                    self.seen.push(line.clone());
+                    if fits(&line) {
+                        return Some(line);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    /// The event of a process.
+    #[track_caller]
+    pub fn event_of(&mut self, pid: u32) -> Value {
+        self.find(|line| is_event_of(line, pid))
+            .unwrap_or_else(|| panic!("no event of {pid} in {:#?}", self.seen))
+    }
+
+    /// Takes the lines that are there.
+    pub fn read(&mut self) {
+        for line in self.lines.try_iter() {
+            check(&line);
+            self.seen.push(line);
+        }
+    }
+
+    /// Ends it; gives all lines and what was on standard error.
+    pub fn finish(self) -> (Vec<Value>, String) {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> (Vec<Value>, String) {
+        for line in &self.lines {
+            check(&line);
+            self.seen.push(line);
+        }
+        let status = self.child.wait().expect("its end");
+        let stderr = self.rest.join().expect("its standard error");
+        assert!(status.success(), "{status}: {stderr}");
+        (self.seen, stderr)
+    }
+}
+
+/// Waits for the line that says what is attached; the rest is read on a thread.
+pub fn wait_until_attached(stderr: ChildStderr) -> JoinHandle<String> {
+    let mut stderr = BufReader::new(stderr);
+    let mut text = String::new();
+    while !text.contains("probes attached") {
+        let before = text.len();
+        let read = stderr.read_line(&mut text).expect("text");
+        assert!(read > 0, "it ended: {text}");
+        assert!(text.len() > before);
+    }
+    thread::spawn(move || {
+        let mut rest = String::new();
+        stderr.read_to_string(&mut rest).expect("text");
+        rest
+    })
+}
+
+pub fn is_event_of(line: &Value, pid: u32) -> bool {
+    line["type"] == "event" && line["pid"] == pid
+}
+
+/// Fails unless a line is as documented.
+#[track_caller]
+fn check(line: &Value) {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(ipt_trace::trace::schema::schema);
+    static VALIDATOR: OnceLock<jsonschema::Validator> = OnceLock::new();
+    let validator = VALIDATOR.get_or_init(|| jsonschema::validator_for(&SCHEMA).expect("a schema"));
+    if let Err(error) = validator.validate(line) {
+        panic!("{error} in {line:#}");
+    }
+}

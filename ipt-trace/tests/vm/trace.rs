@@ -1,0 +1,170 @@
+//! `ipt-trace trace` with kprobes.
+
+use std::fs;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::Test;
+use crate::support::program::at;
+use crate::support::tracer::{Tracer, is_event_of};
+use crate::support::{Feed as _, ipt_trace};
+
+/// Before any module is loaded.
+pub const WITHOUT_MODULES: &[Test] = &[(
+    "a_module_that_is_loaded_later_is_traced",
+    a_module_that_is_loaded_later,
+)];
+
+pub const TESTS: &[Test] = &[
+    ("a_trace_measures_inside_of_calls", inside),
+    ("containers_are_named_by_their_cgroup", containers),
+    ("kprobes_that_are_switched_off_are_noticed", switched_off),
+    ("nothing_stays_after_many_traces", nothing_stays),
+];
+
+fn run(program: &str, words: &[&str]) -> u32 {
+    let mut child = at(program, words).spawn().expect("a program");
+    assert!(
+        child.wait().expect("its end").success(),
+        "{program} {words:?}"
+    );
+    child.id()
+}
+
+fn append() -> u32 {
+    run(
+        "iptables-legacy",
+        &["-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP"],
+    )
+}
+
+/// Whether the call's inside was seen: its hold of the mutex, and BH off at a known place.
+fn is_inside(event: &Value) -> bool {
+    let site = event["windows"]
+        .as_array()
+        .and_then(|windows| windows.first());
+    site.is_some_and(|window| window["site"].is_string()) && event["mutex"]["hold_ns"].is_u64()
+}
+
+fn a_module_that_is_loaded_later() {
+    assert!(
+        !Path::new("/sys/module/x_tables").exists(),
+        "so this tests nothing"
+    );
+    let mut tracer = Tracer::start(&[]);
+    let first = append();
+    tracer.event_of(first);
+    let attached = |line: &Value| {
+        let text = line["text"].as_str().unwrap_or_default();
+        text.contains("a module was loaded")
+    };
+    tracer.find(attached).expect("a notice");
+    let is_inside = (0..10).any(|_| {
+        let pid = append();
+        is_inside(&tracer.event_of(pid))
+    });
+    assert!(
+        is_inside,
+        "the probes of modules that came later see nothing"
+    );
+    tracer.finish();
+}
+
+fn inside() {
+    let mut tracer = Tracer::start(&["--diff"]);
+    append();
+    let pid = append();
+    let event = tracer.event_of(pid);
+    assert!(is_inside(&event), "{event:#}");
+    assert!(event["drain"]["ns"].is_u64());
+    assert!(event["namespace"]["inode"].is_u64());
+    assert!(event["softirq_delay"]["ns"].is_u64());
+    let (lines, _) = tracer.finish();
+    assert!(lines.iter().any(|line| line["type"] == "diff"));
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["losses"]["lost_records"], 0);
+}
+
+fn containers() {
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const ROOT: &str = "/sys/fs/cgroup";
+    let (nothing, flags) = (None::<&str>, MsFlags::empty());
+    if !Path::new(ROOT).join("cgroup.controllers").exists() {
+        mount(Some("cgroup2"), ROOT, Some("cgroup2"), flags, nothing).expect("a cgroup2");
+    }
+    let folder = format!("{ROOT}/docker-{ID}.scope");
+    fs::create_dir(&folder).expect("a cgroup");
+    let mut tracer = Tracer::start(&[]);
+    let script = format!(
+        "echo $$ > {folder}/cgroup.procs; \
+         exec unshare --pid --fork --net --mount iptables-legacy -A INPUT -j ACCEPT"
+    );
+    at("sh", ["-c", &script]).finish().expect_success();
+    let in_container = |line: &Value| line["process"]["container"]["id"] == ID;
+    let event = tracer.find(in_container).expect("its event");
+    assert_eq!(event["process"]["container"]["runtime"], "docker");
+    assert!(event["pid"].as_u64() > Some(1));
+    assert_eq!(event["rules"]["entries_before"], 4);
+    tracer.finish();
+    fs::remove_dir(&folder).expect("an empty cgroup");
+}
+
+fn switched_off() {
+    const SWITCH: &str = "/sys/kernel/debug/kprobes/enabled";
+    append();
+    let mut tracer = Tracer::start(&[]);
+    fs::write(SWITCH, "0").expect("kprobes are off");
+    for _ in 0..6 {
+        append();
+    }
+    let last = append();
+    let event = tracer.event_of(last);
+    let noticed = tracer.find(|line| {
+        line["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("do not fire"))
+    });
+    fs::write(SWITCH, "1").expect("kprobes are on");
+    assert!(noticed.is_some());
+    assert!(!is_inside(&event));
+    let pid = append();
+    assert!(is_inside(&tracer.event_of(pid)));
+    tracer.signal(Signal::SIGINT);
+    tracer.wait();
+}
+
+fn nothing_stays() {
+    const LIST: &str = "/sys/kernel/debug/kprobes/list";
+    let state = || {
+        let kprobes = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
+        (kprobes, aya::programs::loaded_programs().count())
+    };
+    let before = state();
+    for _ in 0..5 {
+        ipt_trace(["trace", "--duration", "50ms", "-q"])
+            .finish()
+            .expect_success();
+    }
+    assert_eq!(state(), before);
+    let mut tracer = Tracer::start(&[]);
+    let pid = append();
+    tracer.event_of(pid);
+    let files = |pid: u32| {
+        fs::read_dir(format!("/proc/{pid}/fd"))
+            .expect("it runs")
+            .count()
+    };
+    let open = files(tracer.pid());
+    for _ in 0..20 {
+        append();
+    }
+    let pid = append();
+    tracer.event_of(pid);
+    assert!(files(tracer.pid()) <= open + 2, "{open} and more");
+    let (lines, _) = tracer.finish();
+    assert!(lines.iter().any(|line| is_event_of(line, pid)));
+    assert_eq!(state(), before);
+}
