@@ -47,15 +47,12 @@ impl Meter {
     pub fn add(&mut self, figures: Vec<Figure>, absent: Vec<&'static str>, disturbed: bool) {
         self.disturbed += u32::from(disturbed);
         for figure in figures {
-            let known = self.figures.iter_mut();
-            if let Some((known, values)) = known
-                .into_iter()
-                .find(|(known, _)| known.name == figure.name)
-            {
+            let value = figure.value;
+            let mut known = self.figures.iter_mut();
+            if let Some((known, values)) = known.find(|(known, _)| known.name == figure.name) {
                 known.quality = known.quality.and(figure.quality);
-                values.push(figure.value);
+                values.push(value);
             } else {
-                let value = figure.value;
                 self.figures.push((figure, vec![value]));
             }
         }

@@ -111,7 +111,11 @@ impl Trace {
                 && replace.family.kernel() == family
                 && replace.table == table
         };
-        let mut replaces: Vec<_> = all.iter().copied().filter(|r| ours(r)).collect();
+        let mut replaces: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|replace| ours(replace))
+            .collect();
         let pid = replaces.first().and_then(|replace| replace.pid);
         if replaces.iter().any(|replace| replace.pid != pid) {
             replaces.retain(|replace| replace.comm.as_deref() == Some(comm));

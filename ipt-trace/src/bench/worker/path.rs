@@ -1,8 +1,11 @@
 //! A sender and a receiver on either side of a place.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -20,6 +23,9 @@ pub const LAST_PORT: u16 = 9_001;
 
 /// Bytes that a receiver's socket may hold: packets of seconds.
 const BUFFER: usize = 64 << 20;
+
+/// How long it may take until a new address can be used.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A sender and a receiver on either side of a place.
 pub struct Joined {
@@ -55,9 +61,14 @@ impl Joined {
         network::enter(&self.sender)?;
         let to = SocketAddr::new(OUT.address(self.family, 2), port);
         let socket = bind(any(self.family), 0)?;
-        socket
-            .connect(to)
-            .map_err(|error| format!("{to}: {error}"))?;
+        // The kernel takes a new IPv6 address into use a moment after it was told of it.
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = socket.connect(to) {
+            if error.kind() != ErrorKind::AddrNotAvailable || Instant::now() > deadline {
+                return Err(format!("{to}: {error}"));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         Ok(socket)
     }
 

@@ -32,7 +32,7 @@ pub enum Paint {
 
 /// How many colours there are of each.
 const CONTENDERS: u8 = 6;
-const LAYERS: u8 = 12;
+const LAYERS: u8 = 13;
 
 impl Paint {
     /// The colour of a contender; those that are too many share the last.
@@ -129,7 +129,7 @@ pub struct Chart {
     pub layers: Vec<Layer>,
     /// Lines, above the bands.
     pub lines: Vec<Line>,
-    /// Whether it has a line of the page for itself.
+    /// Whether it has a line of the page for itself, where that is wide enough.
     pub wide: bool,
 }
 
@@ -145,10 +145,21 @@ pub fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
 }
 
 impl Chart {
-    /// The chart as SVG; empty if it cannot be drawn.
-    pub fn svg(&self) -> String {
+    /// The chart as SVG, for a place beside others and for a line of its own if it has one.
+    pub fn svgs(&self) -> Vec<(&'static str, String)> {
+        if self.wide {
+            vec![
+                ("wide-page", self.svg(WIDE)),
+                ("narrow-page", self.svg(NARROW)),
+            ]
+        } else {
+            vec![("", self.svg(NARROW))]
+        }
+    }
+
+    /// The chart as SVG of this size; empty if it cannot be drawn.
+    fn svg(&self, size: (u32, u32)) -> String {
         let mut text = String::new();
-        let size = if self.wide { WIDE } else { NARROW };
         let drawn = {
             let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
             self.draw(&area)
@@ -424,7 +435,7 @@ mod tests {
                 }],
                 wide: true,
             };
-            assert!(chart.svg().starts_with("<svg"));
+            assert!(chart.svgs().iter().all(|(_, svg)| svg.starts_with("<svg")));
         }
     }
 }

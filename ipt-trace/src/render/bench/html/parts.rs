@@ -10,7 +10,7 @@ pub fn figure(heading: &str, chart: &Chart, caption: &str) -> Markup {
         figure {
             h3 { (heading) }
             div.chart role="img" aria-label=(format!("{heading}. {caption}")) {
-                (PreEscaped(chart.svg()))
+                @for (class, svg) in chart.svgs() { div class=(class) { (PreEscaped(svg)) } }
             }
             figcaption { (caption) }
         }

@@ -5,7 +5,7 @@ use crate::report::bench::{Cell, Metric};
 
 /// The parts of a stack, the lowest first: what they are called, and whose metrics they sum up.
 /// A metric belongs to the first part that names it or its beginning.
-const PARTS: [(&str, &[&str]); 12] = [
+const PARTS: [(&str, &[&str]); 13] = [
     ("SET_ADD_COUNTERS", &["add_counters"]),
     ("GET_INFO, GET_ENTRIES", &["info", "read", "revision"]),
     ("replace: copy in", &["replace.copy_in"]),
@@ -27,11 +27,12 @@ const PARTS: [(&str, &[&str]); 12] = [
         &["replace.old_counters", "replace.cleanup"],
     ),
     ("replace: free", &["replace.free"]),
-    ("replace: copy out and the rest", &["replace.", "replace"]),
+    ("replace: copy out and the rest", &["replace."]),
     ("the program itself", &["program"]),
     ("user (no probes see it)", &["user"]),
     ("system (no probes see it)", &["system"]),
     ("waiting", &["waiting"]),
+    ("SET_REPLACE", &["replace"]),
 ];
 
 /// A part's name.
