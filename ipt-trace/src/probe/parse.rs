@@ -12,7 +12,7 @@ use super::{
     recording::{
         Calibration, Cost, Losses, Point, PointState, Recording, SoftirqCell, SoftirqKind, Tier,
     },
-    table::of_program,
+    table::{of_label, of_program},
     text::{HEADER, UNKNOWN},
 };
 
@@ -260,7 +260,7 @@ impl<'a> Words<'a> {
     fn point(&mut self) -> Result<Point, String> {
         self.word("keyword")?;
         let program = self.word("program")?;
-        let gives = match (of_program(program), program) {
+        let gives = match (of_label(program), program) {
             (Some(row), _) => row.gives,
             // A point that no row of the table gave is written so.
             (None, UNKNOWN) => UNKNOWN,

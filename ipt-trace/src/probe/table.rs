@@ -227,6 +227,27 @@ pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
     rows().find(|point| point.program == program)
 }
 
+/// The word for a row in recordings: its program, and from the second row of a program on also which
+/// one it is, as in `bh_off.2`.
+pub fn label(row: &AttachPoint) -> String {
+    let same = rows().filter(|other| other.program == row.program);
+    let place = same.take_while(|other| other.gives != row.gives).count();
+    if place == 0 {
+        row.program.to_owned()
+    } else {
+        format!("{}.{}", row.program, place + 1)
+    }
+}
+
+/// The row of this label.
+pub fn of_label(label: &str) -> Option<&'static AttachPoint> {
+    let (program, place) = match label.rsplit_once('.') {
+        None => (label, 1),
+        Some((program, place)) => (program, place.parse().ok().filter(|place| *place > 1)?),
+    };
+    rows().filter(|row| row.program == program).nth(place - 1)
+}
+
 /// The row that gives this: no two give the same.
 pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
     rows().find(|point| point.gives == gives)

@@ -33,7 +33,7 @@ use ipt_trace_common::{Record, Site};
 use super::{
     parse::Parser,
     recording::{Calibration, PointState, Recording, SoftirqCell, SoftirqKind},
-    table::that_gives,
+    table::{label, that_gives},
 };
 
 /// The program of a point that is not in the table.
@@ -88,13 +88,13 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
     let (tier, reason) = (recording.tier.name(), one_line(&recording.tier_reason));
     writeln!(out, "tier {tier} {reason}")?;
     for point in &recording.points {
-        let program = that_gives(point.gives).map_or(UNKNOWN, |row| row.program);
+        let label = that_gives(point.gives).map_or_else(|| UNKNOWN.to_owned(), label);
         let (state, reason) = match &point.state {
             PointState::Attached => ("attached", None),
             PointState::Failed(reason) => ("failed", Some(reason)),
             PointState::Absent(reason) => ("absent", Some(reason)),
         };
-        write!(out, "point {program} {state} {}", point.name)?;
+        write!(out, "point {label} {state} {}", point.name)?;
         match reason {
             Some(reason) => writeln!(out, " {}", one_line(reason))?,
             None => writeln!(out)?,

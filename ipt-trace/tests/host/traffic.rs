@@ -201,6 +201,8 @@ fn while_packets_arrive(path: &Path, body: impl FnOnce()) -> u64 {
     let stop = AtomicBool::new(false);
     let (linked, link) = mpsc::channel();
     let (started, start) = mpsc::channel();
+    let (raised, other_end) = mpsc::channel();
+    let (made_ready, ready) = mpsc::channel();
     let stop = &stop;
     thread::scope(|scope| {
         let generator = scope.spawn(move || {
@@ -214,6 +216,8 @@ fn while_packets_arrive(path: &Path, body: impl FnOnce()) -> u64 {
                 linked.send(()).expect("a listener");
                 start.recv().expect("the other end is up");
                 up("out", path, path.from);
+                raised.send(()).expect("a listener");
+                ready.recv().expect("the address can be used");
                 send(path, stop)
             })
         });
@@ -221,10 +225,22 @@ fn while_packets_arrive(path: &Path, body: impl FnOnce()) -> u64 {
         link.recv().expect("a link");
         up("in", path, path.to);
         started.send(()).expect("a generator");
+        other_end.recv().expect("the other end is up");
+        wait_until_usable(path.to);
+        made_ready.send(()).expect("a generator");
         body();
         drop(stop);
         generator.join().expect("a generator")
     })
+}
+
+/// An IPv6 address is the namespace's own a moment after its link is up; packets before are lost.
+fn wait_until_usable(address: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while UdpSocket::bind((address, 0)).is_err() {
+        assert!(Instant::now() < deadline, "{address} cannot be used");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Keeps IPv6 from sending anything of its own: all of it, or what wants an address of the link.
