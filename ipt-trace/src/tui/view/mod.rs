@@ -52,23 +52,15 @@ fn panes(frame: &mut Frame<'_>, area: Rect, app: &App, theme: &Theme, zone: &Tim
     }
 }
 
-/// The line at the top.
+/// The line at the top. What matters most stands first, since a narrow terminal cuts the end off.
 fn status(app: &App, theme: &Theme) -> Line<'static> {
-    let counts = format!(
-        "{} events, {} refused",
-        words::count(app.told),
-        words::count(app.failed)
-    );
-    let tier = format!("{} tier, {} probes", app.vitals.tier.name(), app.attached());
-    let mut spans = vec![
-        Span::styled(" ipt-trace ", theme.heading),
-        Span::raw(format!(" {tier}   {counts}")),
-    ];
-    if app.vitals.filtered > 0 {
-        let filtered = words::count(app.vitals.filtered);
-        spans.push(Span::raw(format!(", {filtered} left out")));
+    let mut spans = vec![Span::styled(" ipt-trace ", theme.heading)];
+    let mut alarm = |text: String| spans.push(Span::styled(format!("  {text}"), theme.bad));
+    if app.ending {
+        alarm("ending".to_owned());
+    } else if app.paused.is_some() {
+        alarm(format!("PAUSED, {} more", words::count(app.unseen())));
     }
-    let mut alarm = |text: String| spans.push(Span::styled(format!("   {text}"), theme.bad));
     if let Some(losses) = app.losses() {
         let lost = words::count(losses.lost_records);
         let missed = words::count(losses.missed_hits.unwrap_or(0));
@@ -77,11 +69,22 @@ fn status(app: &App, theme: &Theme) -> Line<'static> {
     if app.dropped > 0 {
         alarm(format!("{} too fast to show", words::count(app.dropped)));
     }
-    if app.ending {
-        alarm("ending".to_owned());
-    } else if app.paused.is_some() {
-        alarm(format!("PAUSED, {} more", words::count(app.unseen())));
+    let mut counts = format!(
+        "  {} events, {} refused",
+        words::count(app.told),
+        words::count(app.failed)
+    );
+    if app.vitals.filtered > 0 {
+        counts.push_str(", ");
+        counts.push_str(&words::count(app.vitals.filtered));
+        counts.push_str(" left out");
     }
+    spans.push(Span::raw(counts));
+    let tier = app.vitals.tier.name();
+    spans.push(Span::raw(format!(
+        "   {tier} tier, {} probes",
+        app.attached()
+    )));
     Line::from(spans)
 }
 
