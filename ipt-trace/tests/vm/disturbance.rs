@@ -241,7 +241,11 @@ fn attaching() {
     let size = tables.info("filter").expect("the table").size;
     let session = Session::start(Request::Kprobe, Options::default()).expect("probes");
     let other = meanwhile(
-        || drop(tables.entries("filter", size)),
+        || {
+            drop(tables.entries("filter", size));
+            // Attaching waits for its turns among the reads.
+            thread::sleep(Duration::from_millis(2));
+        },
         || Report::of_restore(&[], &flat(10)),
     );
     let recording = session.finish();
