@@ -10,7 +10,7 @@ use ipt_trace_common::{Record, bucket_top};
 
 use super::{
     attach::Attached,
-    recording::{Losses, Point, PointState, SoftirqKind, Tier},
+    recording::{Calibration, Losses, Point, PointState, SoftirqKind, Tier},
     ring::{self, Reader},
 };
 use crate::kernel::clock::monotonic_ns;
@@ -52,6 +52,8 @@ pub struct Batch {
     /// in nanoseconds, as the top of its histogram's bucket: at most an eighth above it. 0 if there
     /// was none, `None` where they are not measured.
     pub softirq_ns: Option<u64>,
+    /// What the probes cost, where that is known.
+    pub calibration: Option<Calibration>,
     /// Every attach point, if any has changed.
     pub points: Option<Vec<Point>>,
 }
@@ -60,6 +62,7 @@ pub struct Batch {
 pub struct Stream {
     live: Live,
     missed_before: Option<u64>,
+    calibration: Option<Calibration>,
     losses: Losses,
     softirqs: Softirqs,
     softirq_ns: Option<u64>,
@@ -69,11 +72,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(live: Live, missed_before: Option<u64>) -> Self {
+    pub fn new(live: Live, missed_before: Option<u64>, calibration: Option<Calibration>) -> Self {
         let now = Instant::now();
         Self {
             live,
             missed_before,
+            calibration,
             losses: Losses {
                 lost_records: 0,
                 missed_hits: missed_before.map(|_| 0),
@@ -118,6 +122,7 @@ impl Stream {
             losses: self.losses,
             counted_ns: self.counted_ns,
             softirq_ns: self.softirq_ns,
+            calibration: self.calibration,
             points,
         };
         (self.live.sink)(batch);

@@ -122,7 +122,7 @@ pub fn run(
     let missed_before = attached.missed_by_program();
     let mut live = task
         .live
-        .map(|live| Stream::new(live, sum(missed_before.as_ref())));
+        .map(|live| Stream::new(live, sum(missed_before.as_ref()), samples.calibration()));
     reader.read_until(stop, |reader| {
         if let Some(live) = &mut live {
             live.pass_on(reader, &mut attached);

@@ -21,7 +21,7 @@ use crate::{
         Operation, Replace, THRESHOLD_NS, assign,
     },
     kernel::{Family, clock::monotonic_ns},
-    probe::{Batch, Losses, Names, Point, PointState},
+    probe::{Batch, Calibration, Losses, Names, Point, PointState},
     report,
 };
 
@@ -95,6 +95,7 @@ pub struct Engine {
     coverage: Coverage,
     names: Names,
     identities: Shared,
+    calibration: Option<Calibration>,
     losses: Losses,
     counted_ns: u64,
     /// The longest softirq delay by stretches of time: after the first time and up to the second.
@@ -140,6 +141,7 @@ impl Engine {
             coverage: Coverage::of_points(points),
             names: Names::default(),
             identities,
+            calibration: None,
             losses: Losses {
                 lost_records: 0,
                 missed_hits: Some(0),
@@ -189,6 +191,7 @@ impl Engine {
             self.names.forget();
         }
         self.names.learn(&batch.records);
+        self.calibration = batch.calibration.or(self.calibration);
         let mut done = Vec::new();
         for record in batch.records {
             self.lock_file.take(&record);
@@ -256,7 +259,7 @@ impl Engine {
             coverage: &self.coverage,
             lossy: false,
             missed: &std::collections::BTreeSet::new(),
-            calibration: None,
+            calibration: self.calibration,
         };
         let operation = Operation::from_records(&collected.records, &context)?;
         if operation.call != Some(Call::SetReplace) || operation.result != Some(0) || operation.own
@@ -326,7 +329,7 @@ impl Engine {
             coverage: &self.coverage,
             lossy: collected.broken || self.lossy.iter().any(lost),
             missed: &std::collections::BTreeSet::new(),
-            calibration: None,
+            calibration: self.calibration,
         };
         let Some(operation) = Operation::from_records(&collected.records, &context) else {
             return;

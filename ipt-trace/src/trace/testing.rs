@@ -18,6 +18,7 @@ pub fn batch(recording: &Recording) -> Batch {
         losses: recording.losses,
         counted_ns: u64::MAX,
         softirq_ns: None,
+        calibration: recording.calibration,
         points: None,
     }
 }

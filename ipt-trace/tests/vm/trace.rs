@@ -143,7 +143,7 @@ fn nothing_stays() {
         (kprobes, aya::programs::loaded_programs().count())
     };
     let before = state();
-    for _ in 0..5 {
+    for _ in 0..2 {
         ipt_trace(["trace", "--duration", "50ms", "-q"])
             .finish()
             .expect_success();
