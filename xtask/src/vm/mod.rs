@@ -23,7 +23,7 @@ pub const CPUS: u32 = 2;
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
-pub const LIMIT: Duration = Duration::from_mins(5);
+pub const LIMIT: Duration = Duration::from_mins(12);
 /// The test target that runs in guests.
 pub const TARGET: &str = "vm";
 /// Where the VM tests are in a guest.
