@@ -45,7 +45,14 @@ fn main() -> ExitCode {
     if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
         eprintln!("skipping the tests of --tui: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 14] = [
+    let not_thorough = missing.clone().or_else(|| {
+        let reason = "they want an idle machine; IPT_TRACE_THOROUGH=1 runs them";
+        (!support::effort::is_thorough()).then(|| reason.to_owned())
+    });
+    if let (Some(reason), None, false) = (&not_thorough, &missing, args.list) {
+        eprintln!("skipping three tests: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 16] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -60,6 +67,8 @@ fn main() -> ExitCode {
         (trace::TESTS, &missing),
         (metrics::TESTS, &missing),
         (tui::TESTS, &no_tmux),
+        (traffic::THOROUGH, &not_thorough),
+        (trace::THOROUGH, &not_thorough),
     ];
     let trials = groups
         .into_iter()

@@ -21,7 +21,8 @@ pub fn figures(text: &str) {
     }
 }
 
-fn is_thorough() -> bool {
+/// Whether they are to be as long as they are meant to be.
+pub fn is_thorough() -> bool {
     std::env::var_os(THOROUGH).is_some()
 }
 

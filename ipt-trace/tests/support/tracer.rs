@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::program::ipt_trace;
 
 /// How long anything that should happen is waited for.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A trace that writes JSON Lines.
 pub struct Tracer {
