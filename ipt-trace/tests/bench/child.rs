@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
+use ipt_trace::kernel::process::wait;
 
 /// What one run of a program cost.
 #[derive(Clone, Copy, Debug)]
@@ -35,10 +35,10 @@ fn run_to(command: &mut Command, output: Stdio) -> Result<(Cost, String), String
     let mut child = command
         .spawn()
         .map_err(|error| format!("{command:?}: {error}"))?;
-    let (status, usage) = wait(child.id()).map_err(|error| format!("{command:?}: {error}"))?;
+    let end = wait(&child).map_err(|error| format!("{command:?}: {error}"))?;
     let wall = start.elapsed();
-    if status != 0 {
-        return Err(format!("{command:?} failed: {status:#x}"));
+    if !end.status.success() {
+        return Err(format!("{command:?} failed: {}", end.status));
     }
     let mut text = String::new();
     if let Some(pipe) = &mut child.stdout {
@@ -47,31 +47,9 @@ fn run_to(command: &mut Command, output: Stdio) -> Result<(Cost, String), String
     }
     let cost = Cost {
         wall,
-        user: duration(usage.ru_utime),
-        system: duration(usage.ru_stime),
-        peak: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
+        user: end.user,
+        system: end.system,
+        peak: end.peak_bytes,
     };
     Ok((cost, text))
-}
-
-/// Waits for a child's end: its status as wait(2) gives it, and what it used.
-fn wait(child: u32) -> nix::Result<(libc::c_int, libc::rusage)> {
-    let pid = libc::pid_t::try_from(child).map_err(|_| Errno::ESRCH)?;
-    let mut status = 0;
-    // SAFETY: a struct of integers, for which zeros are a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: both pointers are valid for writes for the time of the call.
-        let found = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
-        match Errno::result(found) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(|_| (status, usage)),
-        }
-    }
-}
-
-fn duration(time: libc::timeval) -> Duration {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
-    Duration::from_secs(seconds) + Duration::from_micros(micros)
 }
