@@ -16,8 +16,13 @@ pub fn to_stream(report: &Report, format: Format, stream: impl RawStream) -> io:
     write(stream, |style| bytes(report, format, style))
 }
 
+/// Writes what `render` makes to standard output, coloured where that may be.
+pub fn to_stdout(render: impl FnOnce(&Style) -> io::Result<Vec<u8>>) -> Result<(), Failure> {
+    write(io::stdout(), render).map_err(|error| Failure::output(&error))
+}
+
 /// Writes what `render` makes, coloured where that may be.
-pub fn write(
+fn write(
     mut stream: impl RawStream,
     render: impl FnOnce(&Style) -> io::Result<Vec<u8>>,
 ) -> io::Result<()> {

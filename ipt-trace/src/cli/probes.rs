@@ -1,6 +1,5 @@
 //! `ipt-trace probes`.
 
-use std::io;
 use std::process::ExitCode;
 
 use super::args::{self, Format};
@@ -24,14 +23,13 @@ pub fn run(command: &args::ProbeTable) -> Result<ExitCode, Failure> {
         survey::survey()
     };
     let table = ProbeTable::of(&found, Machine::this(), command.dry_run);
-    output::write(io::stdout(), |style| {
+    output::to_stdout(|style| {
         Ok(match command.format {
             Format::Json => probes::document(&table)?,
             Format::Text => probes::text(&table, style),
             Format::None => Vec::new(),
         })
-    })
-    .map_err(|error| Failure::output(&error))?;
+    })?;
     Ok(if table.complete {
         ExitCode::SUCCESS
     } else {

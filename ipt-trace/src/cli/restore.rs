@@ -1,6 +1,6 @@
 //! `ipt-trace restore`.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use super::args::{self, Format, Probes};
@@ -72,7 +72,7 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     if !measured {
         if command.test && !silent {
             let good = format!("{}: good; nothing was changed\n", outcome.input);
-            return write(good.as_bytes()).map_err(|error| Failure::output(&error));
+            return output::to_stdout(|_| Ok(good.into_bytes()));
         }
         return done;
     }
@@ -159,12 +159,6 @@ pub const fn request(probes: Probes) -> Request {
         Probes::Tracepoint => Request::Tracepoint,
         Probes::None => Request::None,
     }
-}
-
-fn write(bytes: &[u8]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)?;
-    out.flush()
 }
 
 /// `-w` alone waits for ever, `-w N` for N seconds, none not at all.

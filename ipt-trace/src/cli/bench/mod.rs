@@ -4,15 +4,15 @@ pub mod args;
 mod watch;
 
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use super::exit::Failure;
+use super::output;
 use super::restore::request;
 use crate::bench::{self, BenchError, Contender, PacketsConfig, RestoreConfig, Rules, Shape};
 use crate::kernel::Family;
-use crate::render::{Style, bench as render};
+use crate::render::bench as render;
 use crate::report::bench::{Budget, Document, LeftOut};
 use args::{Bench, Command, Common, Format, Output};
 use watch::Watch;
@@ -163,12 +163,13 @@ fn compare(command: &args::Compare) -> Result<(), Failure> {
     let (first, second) = (name(&command.before), name(&command.after));
     let compared =
         crate::report::bench::compare((&first, &before), (&second, &after), command.fail_above);
-    let bytes = match command.format {
-        Format::Text => render::text::comparison(&compared, &style(), command.all),
-        Format::Json => render::json(&compared).map_err(|error| Failure::output(&error.into()))?,
-        Format::Csv => render::csv::comparison(&compared).map_err(|e| Failure::output(&e))?,
-    };
-    write(&bytes)?;
+    output::to_stdout(|style| {
+        Ok(match command.format {
+            Format::Text => render::text::comparison(&compared, style, command.all),
+            Format::Json => render::json(&compared)?,
+            Format::Csv => render::csv::comparison(&compared)?,
+        })
+    })?;
     match compared.regressions {
         0 => Ok(()),
         count => Err(Failure::kernel(format_args!(
@@ -184,40 +185,24 @@ fn compare(command: &args::Compare) -> Result<(), Failure> {
 }
 
 /// Writes a document to all the places that were asked for.
-fn publish(document: &Document, output: &Output) -> Result<(), Failure> {
-    let json = || render::json(document).map_err(|error| Failure::output(&error.into()));
-    if let Some(path) = &output.json {
-        save(path, &json()?)?;
+fn publish(document: &Document, wanted: &Output) -> Result<(), Failure> {
+    if let Some(path) = &wanted.json {
+        let json = render::json(document).map_err(|error| Failure::output(&error.into()))?;
+        save(path, &json)?;
     }
-    if let Some(path) = &output.html {
+    if let Some(path) = &wanted.html {
         save(path, render::html::page(document).as_bytes())?;
     }
-    let bytes = match output.format {
-        Format::Text => render::text::document(document, &style()),
-        Format::Json => json()?,
-        Format::Csv => render::csv::document(document).map_err(|error| Failure::output(&error))?,
-    };
-    write(&bytes)
+    output::to_stdout(|style| {
+        Ok(match wanted.format {
+            Format::Text => render::text::document(document, style),
+            Format::Json => render::json(document)?,
+            Format::Csv => render::csv::document(document)?,
+        })
+    })
 }
 
 fn save(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     fs::write(path, bytes)
         .map_err(|error| Failure::kernel(format_args!("{}: {error}", path.display())))
-}
-
-fn style() -> Style {
-    let stdout = io::stdout();
-    let choice = anstream::AutoStream::choice(&stdout);
-    if choice != anstream::ColorChoice::Never && stdout.is_terminal() {
-        Style::colored()
-    } else {
-        Style::plain()
-    }
-}
-
-fn write(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::output(&error))
 }
