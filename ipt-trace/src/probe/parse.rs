@@ -61,18 +61,7 @@ impl Default for Parser {
     fn default() -> Self {
         Self {
             stage: Stage::Header,
-            recording: Recording {
-                tier: Tier::None,
-                tier_reason: String::new(),
-                points: Vec::new(),
-                records: Vec::new(),
-                softirqs: Vec::new(),
-                symbols: BTreeMap::new(),
-                losses: Losses::default(),
-                missed: BTreeMap::new(),
-                calibration: None,
-                skew_ns: None,
-            },
+            recording: Recording::empty(Tier::None, String::new(), Vec::new()),
             has_tier: false,
             has_losses: false,
             notes: BTreeMap::new(),

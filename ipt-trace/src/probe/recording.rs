@@ -135,3 +135,21 @@ pub struct Recording {
     /// not measured.
     pub skew_ns: Option<u64>,
 }
+
+impl Recording {
+    /// One without anything that was recorded.
+    pub fn empty(tier: Tier, tier_reason: String, points: Vec<Point>) -> Self {
+        Self {
+            tier,
+            tier_reason,
+            points,
+            records: Vec::new(),
+            softirqs: Vec::new(),
+            symbols: BTreeMap::new(),
+            losses: Losses::default(),
+            missed: BTreeMap::new(),
+            calibration: None,
+            skew_ns: None,
+        }
+    }
+}

@@ -221,18 +221,7 @@ fn attach_best(
 
 /// A recording of a run without probes.
 pub fn nothing(choice: Choice, points: Vec<Point>) -> Recording {
-    Recording {
-        tier: choice.tier,
-        tier_reason: choice.reason,
-        points,
-        records: Vec::new(),
-        softirqs: Vec::new(),
-        symbols: BTreeMap::new(),
-        losses: Losses::default(),
-        missed: BTreeMap::new(),
-        calibration: None,
-        skew_ns: None,
-    }
+    Recording::empty(choice.tier, choice.reason, points)
 }
 
 /// The table's rows, none of them attached for this reason.
