@@ -169,65 +169,46 @@ impl<'k> Draft<'k> {
     ) -> Result<(), String> {
         let (found, joined) = self.find_option(word)?;
         self.notes.too_much |= joined.is_some();
-        match found {
-            Found::Base(Base::Refused(reason)) => Err(format!(
-                "{} cannot stand in a restore file: {reason}",
-                show(word)
-            )),
-            Found::Base(base) => self.base_option(table, base, joined, invert, reader),
+        let (context, part, option, loaded, bytes) = match found {
+            Found::Base(Base::Refused(reason)) => {
+                return Err(format!(
+                    "{} cannot stand in a restore file: {reason}",
+                    show(word)
+                ));
+            }
+            Found::Base(base) => return self.base_option(table, base, joined, invert, reader),
             Found::Match(index, option) => {
-                let loaded = &self.matches[index];
-                let described = &loaded.extension.options[option];
-                let (values, count) = extension_values(described, joined, reader)?;
                 let context = self.context();
-                self.notes.too_much |= described.value.is_optional();
-                self.notes.option(
-                    index,
-                    Given {
-                        option,
-                        invert,
-                        context,
-                        first: reader.place() - count,
-                        count,
-                    },
-                );
-                let Loaded {
-                    extension,
-                    data,
-                    given,
-                } = &mut self.matches[index];
-                let end = *data + extension.size;
-                let data = &mut self.entry[*data..end];
-                extension.parse_option(option, invert, &values[..count], context, given, data)
+                let loaded = &mut self.matches[index];
+                (context, index, option, loaded, &mut self.entry)
             }
             Found::Target(option) => {
                 let context = self.context();
-                let Some(Loaded {
-                    extension,
-                    data,
-                    given,
-                }) = &mut self.target
-                else {
-                    return Err("no target".to_owned());
-                };
-                let described = &extension.options[option];
-                let (values, count) = extension_values(described, joined, reader)?;
-                self.notes.too_much |= described.value.is_optional();
-                self.notes.option(
-                    TARGET,
-                    Given {
-                        option,
-                        invert,
-                        context,
-                        first: reader.place() - count,
-                        count,
-                    },
-                );
-                let end = *data + extension.size;
-                let data = &mut self.target_bytes[*data..end];
-                extension.parse_option(option, invert, &values[..count], context, given, data)
+                let loaded = self.target.as_mut().ok_or("no target")?;
+                (context, TARGET, option, loaded, &mut self.target_bytes)
             }
-        }
+        };
+        let Loaded {
+            extension,
+            data,
+            given,
+        } = loaded;
+        let described = &extension.options[option];
+        let (values, count) = extension_values(described, joined, reader)?;
+        self.notes.too_much |= described.value.is_optional();
+        self.notes.option(
+            part,
+            Given {
+                option,
+                invert,
+                context,
+                first: reader.place() - count,
+                count,
+            },
+        );
+        let end = *data + extension.size;
+        let data = &mut bytes[*data..end];
+        extension.parse_option(option, invert, &values[..count], context, given, data)
     }
 
     /// What an option word is: of the rule itself, or of a match or target that stands before it;
