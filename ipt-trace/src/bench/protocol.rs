@@ -177,6 +177,19 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// One of which only the time matters, for tests.
+    #[cfg(test)]
+    pub const fn between(start_ns: u64, end_ns: u64) -> Self {
+        Self {
+            start_ns,
+            end_ns,
+            user_ns: 0,
+            system_ns: 0,
+            peak_bytes: 0,
+            floor_bytes: 0,
+        }
+    }
+
     /// How long it took.
     pub const fn wall_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.start_ns)

@@ -267,17 +267,6 @@ mod tests {
     use crate::kernel::Family;
     use crate::report::testing::kprobe;
 
-    fn ran(start_ns: u64, end_ns: u64) -> Ran {
-        Ran {
-            start_ns,
-            end_ns,
-            user_ns: 0,
-            system_ns: 0,
-            peak_bytes: 0,
-            floor_bytes: 0,
-        }
-    }
-
     #[test]
     fn figures_are_those_of_the_report() {
         let report = kprobe().report();
@@ -309,11 +298,26 @@ mod tests {
             base_ns: 1_000,
             losses: None,
         };
-        let seen = trace.run(&ran(1_000 + start, 1_000 + end), "x", family, &table);
+        let seen = trace.run(
+            &Ran::between(1_000 + start, 1_000 + end),
+            "x",
+            family,
+            &table,
+        );
         assert_eq!((seen.replaces.len(), seen.disturbed), (1, true));
-        let seen = trace.run(&ran(1_001 + start, 1_000 + end), "x", family, &table);
+        let seen = trace.run(
+            &Ran::between(1_001 + start, 1_000 + end),
+            "x",
+            family,
+            &table,
+        );
         assert!(seen.replaces.is_empty());
-        let seen = trace.run(&ran(1_000 + start, 1_000 + end), "x", Family::Ipv6, &table);
+        let seen = trace.run(
+            &Ran::between(1_000 + start, 1_000 + end),
+            "x",
+            Family::Ipv6,
+            &table,
+        );
         assert!(seen.replaces.is_empty());
     }
 

@@ -359,17 +359,6 @@ mod tests {
     use crate::bench::trace::{Seen, Trace};
     use crate::report::bench::CellState;
 
-    const fn ran(start_ns: u64, end_ns: u64) -> Ran {
-        Ran {
-            start_ns,
-            end_ns,
-            user_ns: 0,
-            system_ns: 0,
-            peak_bytes: 0,
-            floor_bytes: 0,
-        }
-    }
-
     fn unseen<'a>(_: &Ran) -> Seen<'a> {
         Seen {
             replaces: Vec::new(),
@@ -385,7 +374,7 @@ mod tests {
             lag_max_ns: 7,
             overflows: 0,
             clock_step_ns: 0,
-            runs: vec![ran(300, 500)],
+            runs: vec![Ran::between(300, 500)],
             failed: None,
         }
     }
@@ -456,7 +445,7 @@ mod tests {
             arrived_ns: Some(300),
             reordered: false,
         };
-        let found = late(way, 2, ran(20, 500), &all).unwrap();
+        let found = late(way, 2, Ran::between(20, 500), &all).unwrap();
         assert_eq!(
             (found.phase.as_deref(), found.phase_ns),
             (Some("swap"), 200)
@@ -469,7 +458,7 @@ mod tests {
         let report = crate::report::testing::kprobe().report();
         let replaces: Vec<_> = report.replaces.iter().take(1).collect();
         let (start, wall) = (replaces[0].start_ns, replaces[0].wall_ns);
-        let run = ran(start, start + wall + 1_000);
+        let run = Ran::between(start, start + wall + 1_000);
         let found = doings(run, &replaces, &Trace::default());
         assert!(found.iter().any(|doing| doing.name.starts_with("replace.")));
         let last = found.iter().max_by_key(|doing| doing.end_ns).unwrap();
