@@ -123,6 +123,7 @@ fn in_guests(kernels: &[Kernel], options: &Options) -> Result<ExitCode> {
         cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: GUEST_LIMIT + Duration::from_secs(options.fuzz.unwrap_or(0)),
+        show: true,
     };
     let mut code = None;
     for kernel in kernels {

@@ -156,6 +156,7 @@ fn restore_in_guest(program: PathBuf, rules: PathBuf) -> Result<bool> {
         cpus: vm::CPUS,
         megabytes: vm::MEGABYTES,
         limit: LIMIT,
+        show: true,
     };
     for kernel in KERNELS {
         ui::command(&format!(

@@ -141,17 +141,19 @@ fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// Copies a pipe to standard output as it comes, and keeps it.
-pub fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+/// Keeps what comes out of a pipe, and copies it to standard output as it comes if it is to be shown.
+pub fn stream(show: bool, mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     std::thread::spawn(move || {
         let mut all = Vec::new();
         let mut chunk = [0; 4096];
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-            let mut stdout = std::io::stdout();
-            // Where nobody reads any more, the other end still has to come to its end.
-            let _ = stdout
-                .write_all(&chunk[..length])
-                .and_then(|()| stdout.flush());
+            if show {
+                let mut stdout = std::io::stdout();
+                // Where nobody reads any more, the other end still has to come to its end.
+                let _ = stdout
+                    .write_all(&chunk[..length])
+                    .and_then(|()| stdout.flush());
+            }
             all.extend_from_slice(&chunk[..length]);
         }
         String::from_utf8_lossy(&all).into_owned()
@@ -161,7 +163,7 @@ pub fn stream(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
 /// Runs the command with its output on the terminal, and returns what it printed as well.
 pub fn tee(command: &mut Command) -> Result<(ExitStatus, String)> {
     let mut tracked = Tracked::spawn(command.stdout(Stdio::piped()))?;
-    let output = tracked.child.stdout.take().map(stream);
+    let output = tracked.child.stdout.take().map(|pipe| stream(true, pipe));
     let status = tracked.wait()?;
     Ok((
         status,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,7 +13,7 @@ use clap::Args;
 use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::tally::Tally;
-use crate::vm::{self, End, Guest, Kernels, Machine};
+use crate::vm::{self, End, Kernels, Machine, Outcome};
 use crate::{bench, build, conformance, process, ui, workspace};
 
 /// The test target that needs root and works in namespaces of this machine.
@@ -166,20 +168,42 @@ fn host_tests() -> Result<Verdict> {
     tests(workspace::cargo().args(["test", "--package", build::PROGRAM, "--test", HOST]))
 }
 
+/// How many guests run at once. Each waits much of its time for the kernel to be sure that nobody uses a probe any more.
+const GUESTS: usize = 2;
+
 fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
     let mut guest = None;
     steps.run("build for the guests", || {
         setup::ensure(&[Need::Vm])?;
         guest = Some(vm::tests_guest(false, Vec::new())?);
+        // One after another, before guests ask for them at once; what is missing is said there.
+        for kernel in kernels {
+            let _ = kernel.image();
+        }
         Ok(Verdict::of_check(true))
     });
     let Some(guest) = guest else { return };
     let before = steps.0.len();
-    for &kernel in kernels {
-        steps.run(&format!("tests on kernel {kernel}"), || {
-            vm_test(kernel, &guest)
-        });
-    }
+    let (left, (done, ended)) = (Mutex::new(kernels.iter()), mpsc::channel());
+    thread::scope(|scope| {
+        for _ in 0..GUESTS {
+            let done = done.clone();
+            scope.spawn(|| {
+                let done = done;
+                while let Some(&kernel) = left.lock().ok().and_then(|mut left| left.next()) {
+                    let start = Instant::now();
+                    let outcome = vm::run(kernel, &guest, TESTS_MACHINE, None);
+                    let _ = done.send((kernel, outcome, start.elapsed()));
+                }
+            });
+        }
+        drop(done);
+        for (kernel, outcome, elapsed) in ended {
+            let name = format!("tests on kernel {kernel}");
+            ui::heading(&name);
+            steps.add(&name, outcome.map(of_guest), elapsed);
+        }
+    });
     if steps.0[before..]
         .iter()
         .all(|step| step.verdict.tally == Tally::SKIP)
@@ -190,20 +214,25 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
     }
 }
 
-fn vm_test(kernel: Kernel, guest: &Guest) -> Result<Verdict> {
-    let machine = Machine {
-        cpus: vm::CPUS,
-        megabytes: vm::MEGABYTES,
-        limit: vm::LIMIT,
+/// The machine for the tests.
+const TESTS_MACHINE: Machine = Machine {
+    cpus: vm::CPUS,
+    megabytes: vm::MEGABYTES,
+    limit: vm::LIMIT,
+    show: false,
+};
+
+/// What became of a guest's tests, and shows them.
+fn of_guest(outcome: Option<Outcome>) -> Verdict {
+    let Some(outcome) = outcome else {
+        return Verdict::skip("the kernel cannot be had");
     };
-    let Some(outcome) = vm::run(kernel, guest, machine, None)? else {
-        return Ok(Verdict::skip("the kernel cannot be had"));
-    };
+    anstream::print!("{}", outcome.output);
     let mut verdict = Verdict::of_tests(outcome.end == End::Exited(0), &outcome.output);
     if !matches!(outcome.end, End::Exited(_)) {
         verdict.remark = Some(vm::describe(Some(&outcome)));
     }
-    Ok(verdict)
+    verdict
 }
 
 /// Runs a command that runs tests.
@@ -222,14 +251,20 @@ impl Steps {
     fn run(&mut self, name: &str, action: impl FnOnce() -> Result<Verdict>) {
         ui::heading(name);
         let start = Instant::now();
-        let verdict = action().unwrap_or_else(|error| {
+        let verdict = action();
+        self.add(name, verdict, start.elapsed());
+    }
+
+    /// Notes how a step ended.
+    fn add(&mut self, name: &str, verdict: Result<Verdict>, elapsed: Duration) {
+        let verdict = verdict.unwrap_or_else(|error| {
             anstream::eprintln!("{bad}error:{bad:#} {error:#}", bad = ui::BAD);
             Verdict::of_check(false)
         });
         let step = Step {
             name: name.to_owned(),
             verdict,
-            elapsed: start.elapsed(),
+            elapsed,
         };
         ui::note(&step.line(name.len()));
         self.0.push(step);

@@ -6,6 +6,8 @@ use std::{
     io,
     os::fd::AsFd as _,
     path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
 };
 
 use aya::{
@@ -36,6 +38,10 @@ const BH_FUNCTIONS_MAX: usize = 8;
 
 /// How many threads can be followed at once.
 const FOLLOWED_MAX: u32 = 1 << 16;
+
+/// How many threads detach.
+const DETACHING_THREADS: usize = 4;
+
 /// Why a kprobe is absent where none is wanted.
 const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
@@ -44,13 +50,13 @@ enum Link {
     /// A kprobe or tracepoint on a kernel that counts what it misses.
     Counted(FdLink),
     /// Any other, for its end of life only.
-    Other { _link: Box<dyn Any> },
+    Other { _link: Box<dyn Any + Send> },
 }
 
 impl Link {
     /// Wraps a kprobe's or tracepoint's link. (aya gives a link's number only for an [`FdLink`],
     /// which kernels that count misses always make.)
-    fn new<L: TryInto<FdLink> + 'static>(link: L) -> Option<Self> {
+    fn new<L: TryInto<FdLink> + Send + 'static>(link: L) -> Option<Self> {
         if misses::are_counted() {
             link.try_into().ok().map(Self::Counted)
         } else {
@@ -58,7 +64,7 @@ impl Link {
         }
     }
 
-    fn other<L: 'static>(link: L) -> Self {
+    fn other<L: Send + 'static>(link: L) -> Self {
         Self::Other {
             _link: Box::new(link),
         }
@@ -251,12 +257,30 @@ impl Attached {
         Some(self.missed_by_program()?.values().sum())
     }
 
-    /// Detaches everything, last attached first.
+    /// Detaches everything.
+    ///
+    /// By a few threads: each probe's end waits for two or three RCU grace periods, most of the
+    /// time not under a lock. (One thread 3.9 s on 6.12, four 2.8 s, sixteen no better; 5.10 takes
+    /// 2.1 s with one and 1.1 s with two or more.)
     pub fn detach(&mut self) {
-        while let Some(link) = self.links.pop() {
-            drop(link);
-        }
+        let links = Mutex::new(std::mem::take(&mut self.links));
+        let detach = || {
+            while let Some(link) = pop(&links) {
+                drop(link);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..DETACHING_THREADS {
+                // Where no thread can be had, the others do it.
+                let _ = thread::Builder::new().spawn_scoped(scope, detach);
+            }
+            detach();
+        });
     }
+}
+
+fn pop<T>(links: &Mutex<Vec<T>>) -> Option<T> {
+    links.lock().ok()?.pop()
 }
 
 /// Creates the maps and reads the programs in; each is loaded when it is attached.

@@ -92,6 +92,7 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
         cpus: options.cpus,
         megabytes: options.memory,
         limit: Duration::from_secs(options.timeout),
+        show: true,
     };
     let kernels = &options.kernel.0;
     let mut results = Vec::new();

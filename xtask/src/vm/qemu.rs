@@ -20,8 +20,11 @@ const ATTEMPTS: u32 = 4;
 /// What such a kernel says. Under emulation by several threads (seen with QEMU 7.2), a CPU can go on
 /// with the breakpoint that another one wrote for a moment and has long taken back.
 const STALE_BREAKPOINT: &str = "int3: 0000 [#1]";
-/// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at once.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1 no_timer_check";
+/// Messages of warning and worse go to the console, and a kernel that goes wrong in any way stops at
+/// once. RCU does not wait before it looks whether a grace period is over: the end of each probe
+/// waits for some.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 oops=panic panic=-1 no_timer_check \
+     rcutree.jiffies_till_first_fqs=0";
 
 /// The machine.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,8 @@ pub struct Machine {
     pub megabytes: u32,
     /// How long it may run, boot included.
     pub limit: Duration,
+    /// Whether its command's output is shown as it comes.
+    pub show: bool,
 }
 
 /// How a guest ended.
@@ -56,7 +61,7 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// Boots a guest, shows its command's output as it comes, and brings the files of its /out to `out`.
+/// Boots a guest, and brings the files of its /out to `out`.
 ///
 /// A guest that the emulator let down is started again, from nothing.
 pub fn boot(
@@ -93,7 +98,11 @@ fn attempt_boot(
     guest.write_initramfs(kernel, image, &run.path("initramfs"))?;
     let start = Instant::now();
     let mut qemu = Tracked::spawn(&mut run.command(image, machine, guest.kernel_arguments)?)?;
-    let output = qemu.child.stdout.take().map(process::stream);
+    let output = qemu
+        .child
+        .stdout
+        .take()
+        .map(|pipe| process::stream(machine.show, pipe));
     let in_time = qemu.wait_at_most(machine.limit)?.is_some();
     let output = output
         .and_then(|thread| thread.join().ok())
