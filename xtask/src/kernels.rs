@@ -71,8 +71,12 @@ impl Kernel {
         if std::env::consts::ARCH != "x86_64" {
             bail!("the guests are x86_64 machines, emulated on x86_64 only");
         }
-        let _lock = workspace::lock()?;
         let place = workspace::cache().join("kernels").join(self.label());
+        if let Some(image) = Image::open(&place) {
+            return Ok(image);
+        }
+        let _lock = workspace::lock()?;
+        // Another xtask may have fetched it meanwhile.
         if let Some(image) = Image::open(&place) {
             return Ok(image);
         }

@@ -6,6 +6,7 @@
 //! of the benchmark. This side attaches the probes, does the arithmetic, and keeps what is done.
 
 mod contender;
+mod document;
 mod error;
 mod memory;
 mod meter;
@@ -20,10 +21,11 @@ pub mod worker;
 mod workshop;
 
 pub use contender::find as find_contender;
+pub use document::Finished;
 pub use error::BenchError;
 pub use packets::{Config as PacketsConfig, run as packets};
 pub use protocol::{Contender, Kind};
-pub use restore::{Config as RestoreConfig, Finished, run as restore};
+pub use restore::{Config as RestoreConfig, run as restore};
 pub use rules::{Rules, Shape, of_file};
 pub use shown::{ReadError, read};
 pub use sizes::{SizesError, parse as parse_sizes};

@@ -1,6 +1,8 @@
 //! `bench packets`: what packets feel while a table is replaced.
 
 mod analysis;
+mod doing;
+mod way;
 
 use std::time::Duration;
 
@@ -9,11 +11,11 @@ use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
 use super::contender::ours;
+use super::document::{Finished, frame};
 use super::protocol::{Answer, Contender, Job, Path, Request, Stream};
-use super::restore::{Finished, frame, unexpected};
 use super::rules::{Rules, Shape, forwarding_chain};
 use super::trace::{self, Tracer};
-use super::workshop::Workshop;
+use super::workshop::{Workshop, unexpected};
 use super::{BenchError, Watch, memory};
 use crate::kernel::clock::monotonic_ns;
 use crate::probe;

@@ -1,24 +1,23 @@
 //! `bench restore`: what a restore costs by rule count.
 
+mod document;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::contender::OURS;
+use super::document::Finished;
 use super::memory;
 use super::meter::Meter;
 use super::protocol::{Answer, Contender, Job, Ran, Request};
 use super::rules::Rules;
 use super::trace::{self, Trace, Tracer};
-use super::workshop::Workshop;
+use super::workshop::{Workshop, unexpected};
 use super::{BenchError, Watch};
 use crate::kernel::clock::monotonic_ns;
 use crate::probe;
-use crate::report::bench::{
-    self as model, Budget, Cell, CellState, Document, LeftOut, SCHEMA_VERSION, answer, growths,
-    median, versus,
-};
-use crate::report::{Machine, Tier, Tool, words};
+use crate::report::bench::{Budget, Cell, LeftOut};
+use crate::report::{Tier, words};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -43,16 +42,6 @@ pub struct Config {
     pub budgets: Vec<Budget>,
     /// A run that takes longer has failed.
     pub timeout: Duration,
-}
-
-/// A benchmark that is over, and whether it came to its end. Everything that was measured by then
-/// is in the document.
-#[derive(Debug)]
-pub struct Finished {
-    /// What was found.
-    pub document: Document,
-    /// Why it ended early.
-    pub end: Result<(), BenchError>,
 }
 
 /// Measures.
@@ -80,37 +69,6 @@ pub fn run(config: Config, watch: &mut dyn Watch) -> Result<Finished, BenchError
     let took_ns = monotonic_ns().saturating_sub(start_ns);
     let document = bench.document(&started, took_ns, end.is_err());
     Ok(Finished { document, end })
-}
-
-/// The document around what was measured.
-pub(super) fn frame(
-    contenders: &[Contender],
-    left_out: Vec<LeftOut>,
-    legacy: &[String],
-    notes: Vec<String>,
-) -> Document {
-    let contender = |contender: &Contender| model::Contender {
-        name: contender.name.clone(),
-        command: contender.words.join(" "),
-        version: contender.version.clone(),
-        legacy: legacy.contains(&contender.name),
-    };
-    Document {
-        schema_version: SCHEMA_VERSION,
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        },
-        machine: Machine::this(),
-        started: String::new(),
-        took_ns: 0,
-        interrupted: false,
-        contenders: contenders.iter().map(contender).collect(),
-        left_out,
-        notes,
-        restore: None,
-        packets: None,
-    }
 }
 
 /// A benchmark under way.
@@ -334,96 +292,6 @@ impl Bench {
             self.cells.push(meter.cell(name, complete));
         }
     }
-
-    fn document(mut self, started: &Timestamp, took_ns: u64, interrupted: bool) -> Document {
-        let growth = growths(&self.cells);
-        let answers = self.config.budgets.iter().flat_map(|budget| {
-            let (cells, growth) = (&self.cells, &growth);
-            self.contenders.iter().map(move |contender| {
-                let name = &contender.name;
-                let own = growth
-                    .iter()
-                    .find(|g| g.contender == *name && g.metric == budget.metric);
-                answer(budget, name, cells, own)
-            })
-        });
-        let budgets = answers.collect();
-        self.notes.extend(self.method());
-        let restore = model::Restore {
-            family: self.config.rules.family,
-            table: self.config.rules.table.clone(),
-            shape: self.config.rules.name(),
-            noflush: self.config.noflush,
-            runs: self.config.runs,
-            warmup: self.config.warmup,
-            tier: self.tier.0,
-            tier_reason: self.tier.1,
-            versus: versus(&self.cells, OURS),
-            cells: self.cells,
-            growth,
-            budgets,
-        };
-        Document {
-            started: format!("{started:.0}"),
-            took_ns,
-            interrupted,
-            restore: Some(restore),
-            ..frame(
-                &self.contenders,
-                self.config.left_out,
-                &self.legacy,
-                self.notes,
-            )
-        }
-    }
-
-    /// How it was measured, and what the probes cost.
-    fn method(&self) -> Vec<String> {
-        let mut notes = vec![
-            "Each contender has a network namespace of its own, in which the table is restored \
-             once before anything counts; the contenders take turns, and who begins changes."
-                .to_owned(),
-        ];
-        if self.tier.0 == Tier::None {
-            return notes;
-        }
-        notes.push(
-            "Wall, user and system time and memory are of runs without probes; everything from \
-             inside the kernel is of as many runs with probes."
-                .to_owned(),
-        );
-        let complete = self
-            .cells
-            .iter()
-            .filter(|cell| cell.state == CellState::Complete);
-        let Some(largest) = complete.clone().map(|cell| cell.size).max() else {
-            return notes;
-        };
-        for cell in complete.filter(|cell| cell.size == largest) {
-            let (Some(with), Some(without)) = (cell.metric("traced_wall"), cell.metric("wall"))
-            else {
-                continue;
-            };
-            let Some(contrast) = model::contrast(&without.values, &with.values) else {
-                continue;
-            };
-            let shown = contrast.low > 1.0 || contrast.high < 1.0;
-            let percent = (contrast.ratio - 1.0) * 100.0;
-            let effect = if shown {
-                format!("{percent:+.1} %")
-            } else {
-                format!("{percent:+.1} %, which may be chance")
-            };
-            notes.push(format!(
-                "With probes, {} with {} rules takes {} instead of {} ({effect}).",
-                cell.contender,
-                words::count(cell.rules),
-                words::duration(median(&with.values).unwrap_or(0)),
-                words::duration(median(&without.values).unwrap_or(0)),
-            ));
-        }
-        notes
-    }
 }
 
 /// What a run is for.
@@ -435,9 +303,4 @@ enum Purpose {
     Measure,
     /// For what the probes see.
     Trace,
-}
-
-/// An answer to another question.
-pub(super) fn unexpected(answer: &Answer) -> BenchError {
-    BenchError::Worker(format!("it said {answer:?} to something else"))
 }

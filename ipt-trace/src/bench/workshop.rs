@@ -145,3 +145,8 @@ fn start() -> Result<(Child, ChildStdin, ChildStdout), BenchError> {
         _ => Err(BenchError::Namespaces(Errno::EPIPE)),
     }
 }
+
+/// An answer to another question.
+pub fn unexpected(answer: &Answer) -> BenchError {
+    BenchError::Worker(format!("it said {answer:?} to something else"))
+}

@@ -78,7 +78,7 @@ impl Guest {
         )?;
         archive.file("ipt-trace/command", 0o644, self.script.as_bytes())?;
         if self.oracle {
-            let sites = oracle::sites(&image.modules)?;
+            let sites = oracle::sites(&image.modules, &path.with_extension("oracle"))?;
             archive.file("ipt-trace/sites", 0o644, sites.as_bytes())?;
         }
         for folder in [

@@ -21,11 +21,12 @@ const FUNCTIONS: [(&str, &[&str]); 3] = [
 
 /// Lines of an event's name, a module and a function, and an offset: `bh_off x_tables
 /// xt_replace_table 0xd2`.
-pub fn sites(modules: &Path) -> Result<String> {
-    let folder = workspace::cache().join(format!("oracle-{}", std::process::id()));
-    workspace::fresh_dir(&folder)?;
-    let found = sites_in(modules, &folder);
-    fs::remove_dir_all(&folder)?;
+///
+/// `folder` is made for the work, and removed.
+pub fn sites(modules: &Path, folder: &Path) -> Result<String> {
+    workspace::fresh_dir(folder)?;
+    let found = sites_in(modules, folder);
+    fs::remove_dir_all(folder)?;
     found
 }
 
