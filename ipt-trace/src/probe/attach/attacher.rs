@@ -1,0 +1,343 @@
+//! Attaching row by row.
+
+use std::{io, path::Path};
+
+use aya::{
+    Ebpf,
+    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+};
+
+use super::{
+    chain,
+    link::Link,
+    target::{find, is_on},
+};
+use crate::probe::{
+    lock_file,
+    recording::{Point, PointState, Tier},
+    sites::{Found, Sites},
+    symbols::{self, SymbolError, Symbols},
+    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot},
+    tracefs,
+};
+
+/// Why a kprobe is absent where none is wanted.
+const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
+
+/// What is being attached.
+pub struct Attacher<'a> {
+    pub tier: Tier,
+    pub tracefs: &'a Path,
+    pub symbols: Option<Result<Symbols, SymbolError>>,
+    pub sites: Sites,
+    /// The spots of functions that were attached at every one of their instructions.
+    pub exact: Vec<(Spot, Function)>,
+    /// `None` if everything is only looked up.
+    pub ebpf: Option<&'a mut Ebpf>,
+    pub points: &'a mut Vec<Point>,
+    pub links: &'a mut Vec<Link>,
+}
+
+impl Attacher<'_> {
+    /// Attaches what follows the processes that this one starts; all of it is needed.
+    pub fn follow(&mut self) -> Result<(), String> {
+        let mut unfit = None;
+        for row in FOLLOW_POINTS {
+            if let Place::Event {
+                group,
+                name,
+                fields,
+                ..
+            } = row.place
+                && let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields)
+            {
+                // The event has had two layouts, each with a row.
+                unfit = Some(reason);
+                continue;
+            }
+            self.attach(row)?;
+            if let Some(Point { name, state, .. }) = self.points.last()
+                && let PointState::Failed(reason) | PointState::Absent(reason) = state
+            {
+                return Err(cannot_follow(name, reason));
+            }
+        }
+        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
+        match unfit {
+            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
+                "tracepoint:sched:sched_process_fork",
+                &reason,
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
+        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
+        if row.is_stood_in_for(self.tier, has_event) {
+            return Ok(());
+        }
+        match row.place {
+            Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
+            Place::Function { end, functions } => {
+                for function in functions {
+                    let (name, state) = self.function(row, end, *function);
+                    self.push(row, name, state);
+                }
+            }
+            Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
+            Place::Event {
+                group,
+                name,
+                since,
+                fields,
+            } => {
+                let state = self.event(row.program, group, name, since, fields);
+                let name = format!("tracepoint:{group}:{name}");
+                if let (true, PointState::Absent(reason) | PointState::Failed(reason)) =
+                    (row.is_essential(), &state)
+                {
+                    return Err(format!(
+                        "{name} cannot be attached, and without it nothing is seen: {reason}"
+                    ));
+                }
+                self.push(row, name, state);
+            }
+            Place::RawEvent { name, since } => {
+                let state = self.raw_event(row.program, name, since);
+                self.push(row, format!("raw_tracepoint:{name}"), state);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
+        if let PointState::Failed(reason) = &state {
+            log::warn!(
+                "{name} was not attached ({reason}); without it the report lacks {}",
+                row.lacks
+            );
+        }
+        self.points.push(Point {
+            name,
+            gives: row.gives,
+            state,
+        });
+    }
+
+    /// Attaches a function whose module was not loaded the last time.
+    pub fn function_again(&mut self, row: &'static AttachPoint, end: End, function: Function) {
+        let is_missing = |point: &Point| {
+            matches!(point.state, PointState::Absent(_)) && is_on(point, row, end.kind(), function)
+        };
+        let Some(place) = self.points.iter().position(is_missing) else {
+            return;
+        };
+        let (name, state) = self.function(row, end, function);
+        let point = &mut self.points[place];
+        (point.name, point.state) = (name, state);
+    }
+
+    /// Attaches to instructions of a function whose module was not loaded the last time.
+    pub fn instructions_again(
+        &mut self,
+        row: &'static AttachPoint,
+        spot: Spot,
+        function: Function,
+    ) {
+        let is_here = |point: &Point| is_on(point, row, End::Entry.kind(), function);
+        let mut here = self.points.iter().filter(|point| is_here(point));
+        if here.all(|point| matches!(point.state, PointState::Absent(_))) {
+            self.points.retain(|point| !is_here(point));
+            self.instructions(row, spot, &[function]);
+        }
+    }
+
+    fn function(
+        &mut self,
+        row: &AttachPoint,
+        end: End,
+        function: Function,
+    ) -> (String, PointState) {
+        let kind = end.kind();
+        let module = function
+            .module
+            .map_or_else(String::new, |module| format!("{module}:"));
+        let as_listed = format!("{kind}:{module}{}", function.names[0]);
+        if self.tier != Tier::Kprobe {
+            return (as_listed, PointState::Absent(NO_KPROBES.to_owned()));
+        }
+        let target = match find(self.symbols.as_ref(), function) {
+            Ok(target) => target,
+            Err(state) => return (as_listed, state),
+        };
+        let state = match self.addresses_missing() {
+            Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
+            _ => self.state(|this| this.kprobe(row.program, &target, 0)),
+        };
+        (format!("{kind}:{target}"), state)
+    }
+
+    /// Attaches to single instructions of some functions. For calibration one function is enough.
+    fn instructions(&mut self, row: &'static AttachPoint, spot: Spot, functions: &[Function]) {
+        for function in functions {
+            let found = match (&self.symbols, self.tier) {
+                (_, Tier::Tracepoint | Tier::None) => Err(NO_KPROBES.to_owned()),
+                (Some(Ok(symbols)), _) => self.sites.find(symbols, spot, *function),
+                (Some(Err(error)), _) => Err(error.to_string()),
+                (None, _) => Err("the kernel's symbols were not read".to_owned()),
+            };
+            let found = match found {
+                Ok(found) => found,
+                Err(reason) => {
+                    let name = function.instruction(spot);
+                    self.push(row, name, PointState::Absent(reason));
+                    continue;
+                }
+            };
+            let mut all = true;
+            for Found { target, offset } in found {
+                let state = self.state(|this| this.kprobe(row.program, &target, offset));
+                all &= state == PointState::Attached;
+                self.push(row, format!("kprobe:{target}+{offset:#x}"), state);
+            }
+            if all {
+                self.exact.push((spot, *function));
+            }
+            if all && spot.is_for_calibration() {
+                return;
+            }
+        }
+    }
+
+    /// Whether every function that is there and turns BH off is probed where it does.
+    fn is_exact(&self) -> bool {
+        let has = |spot, function: &Function| {
+            self.exact
+                .iter()
+                .any(|(other, probed)| *other == spot && probed.names == function.names)
+        };
+        let is_loaded = |function: &Function| match (&self.symbols, function.module) {
+            (Some(Ok(symbols)), Some(module)) => symbols.has_module(module),
+            _ => true,
+        };
+        let mut functions = BH_FUNCTIONS.iter().filter(|function| is_loaded(function));
+        functions.all(|function| has(Spot::BhOff, function) && has(Spot::BhOn, function))
+    }
+
+    /// Why addresses are not known, if they are not.
+    fn addresses_missing(&self) -> Option<String> {
+        match self.symbols.as_ref()? {
+            Ok(symbols) => symbols.are_hidden().then(|| symbols::HIDDEN.to_owned()),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    fn event(
+        &mut self,
+        program: &'static str,
+        group: &str,
+        name: &str,
+        since: &str,
+        fields: &[Field],
+    ) -> PointState {
+        if !tracefs::has_event(self.tracefs, group, name) {
+            return PointState::Absent(no_tracepoint(since));
+        }
+        if program == "lock_file" && lock_file::layout(self.tracefs) == 0 {
+            return PointState::Failed("its event is laid out in an unknown way".to_owned());
+        }
+        if let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields) {
+            return PointState::Failed(reason);
+        }
+        self.state(|this| {
+            let loaded: &mut TracePoint = this.program(program)?;
+            load_once(loaded.fd().is_ok(), || loaded.load())?;
+            let id = loaded.attach(group, name)?;
+            let link = loaded.take_link(id)?;
+            this.links
+                .push(Link::counted(program, name.to_owned(), link)?);
+            Ok(())
+        })
+    }
+
+    fn raw_event(&mut self, program: &'static str, name: &str, since: &str) -> PointState {
+        let mut missing =
+            self.ebpf.is_none() && !tracefs::has_event_of_any_group(self.tracefs, name);
+        let state = self.state(|this| {
+            let loaded: &mut RawTracePoint = this.program(program)?;
+            loaded.load()?;
+            let id = loaded
+                .attach(name)
+                .inspect_err(|error| missing = is_not_found(error))?;
+            let link = loaded.take_link(id)?;
+            this.links.push(Link::other(program, name.to_owned(), link));
+            Ok(())
+        });
+        if missing {
+            PointState::Absent(no_tracepoint(since))
+        } else {
+            state
+        }
+    }
+
+    fn kprobe(
+        &mut self,
+        program: &'static str,
+        target: &str,
+        offset: u64,
+    ) -> Result<(), ProgramError> {
+        let loaded: &mut KProbe = self.program(program)?;
+        load_once(loaded.fd().is_ok(), || loaded.load())?;
+        let id = loaded.attach(target, offset)?;
+        let link = loaded.take_link(id)?;
+        let name = if offset == 0 {
+            target.to_owned()
+        } else {
+            format!("{target}+{offset:#x}")
+        };
+        self.links.push(Link::counted(program, name, link)?);
+        Ok(())
+    }
+
+    fn program<'a, T>(&'a mut self, name: &str) -> Result<&'a mut T, ProgramError>
+    where
+        &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+    {
+        self.ebpf
+            .as_mut()
+            .and_then(|ebpf| ebpf.program_mut(name))
+            .ok_or(ProgramError::NotLoaded)?
+            .try_into()
+    }
+
+    fn state(&mut self, attach: impl FnOnce(&mut Self) -> Result<(), ProgramError>) -> PointState {
+        if self.ebpf.is_none() {
+            return PointState::Attached;
+        }
+        match attach(self) {
+            Ok(()) => PointState::Attached,
+            Err(error) => PointState::Failed(chain(&error)),
+        }
+    }
+}
+
+/// Loads a program unless it is loaded already, for another function.
+fn load_once(
+    loaded: bool,
+    load: impl FnOnce() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    if loaded { Ok(()) } else { load() }
+}
+
+fn cannot_follow(name: &str, reason: &str) -> String {
+    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
+}
+
+fn no_tracepoint(since: &str) -> String {
+    format!("this kernel has no such tracepoint (there since {since}, if configured)")
+}
+
+fn is_not_found(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::NotFound)
+}

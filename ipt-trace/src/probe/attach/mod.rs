@@ -1,0 +1,233 @@
+//! Loading the programs, and attaching them where the table says.
+
+mod attacher;
+mod link;
+mod load;
+mod target;
+
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
+
+use aya::{Ebpf, programs::Program};
+
+use super::{
+    lock_file, misses,
+    recording::{Point, PointState, Tier},
+    sites::Sites,
+    symbols::{SymbolError, Symbols},
+    table::{ATTACH_POINTS, Place, SWAP, rows},
+    tracefs,
+};
+use attacher::Attacher;
+use link::Link;
+use load::{BH_FUNCTIONS_MAX, bh_functions, load};
+use target::not_loaded;
+
+/// How the probes are loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Their diagnostics, in aya-log's numbers: 0 for none.
+    pub log_level: u8,
+    /// Size of the ring, a power of two of whole pages; `None` for the probes' own choice.
+    pub ring_bytes: Option<u32>,
+    /// Whether programs of iptables' are announced when they begin.
+    pub announce: bool,
+    /// Whether what descends from this process is followed.
+    pub follow: bool,
+}
+
+/// The probes as loaded and attached.
+pub struct Attached {
+    /// The object's programs and maps.
+    pub ebpf: Ebpf,
+    /// Every row of the table.
+    pub points: Vec<Point>,
+    /// The kernel's symbols, where they were needed.
+    pub symbols: Option<Symbols>,
+    /// In the order of attaching.
+    links: Vec<Link>,
+    tier: Tier,
+    tracefs: PathBuf,
+}
+
+/// Loads the probes and attaches those of `tier`. What does not attach is said in its [`Point`];
+/// an error is only what leaves nothing to measure with.
+pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let symbols = (tier == Tier::Kprobe).then(Symbols::read);
+    let mut sites = Sites::open();
+    let (bh_functions, wait_register) = match &symbols {
+        Some(Ok(symbols)) => (
+            bh_functions(symbols),
+            sites.wait_register(symbols, SWAP).unwrap_or(0),
+        ),
+        _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
+    };
+    let layout = lock_file::layout(&tracefs);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
+        .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
+    let mut attached = Attached {
+        ebpf,
+        points: Vec::new(),
+        symbols: None,
+        links: Vec::new(),
+        tier,
+        tracefs,
+    };
+    let mut work = attached.attacher(symbols, sites);
+    if how.follow {
+        work.follow()?;
+    }
+    for row in ATTACH_POINTS {
+        if how.announce || !row.is_for_live() {
+            work.attach(row)?;
+        }
+    }
+    attached.symbols = work.symbols.and_then(Result::ok);
+    Ok(attached)
+}
+
+/// Looks up what would be attached, and says so by [`PointState::Attached`]; nothing is.
+pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
+    let tracefs = tracefs::find_or_mount()?;
+    let mut points = Vec::new();
+    let mut attacher = Attacher {
+        tier,
+        tracefs: &tracefs,
+        symbols: (tier == Tier::Kprobe).then(Symbols::read),
+        sites: Sites::open(),
+        exact: Vec::new(),
+        ebpf: None,
+        points: &mut points,
+        links: &mut Vec::new(),
+    };
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
+        attacher.attach(row)?;
+    }
+    Ok(points)
+}
+
+impl Attached {
+    /// The tier.
+    pub const fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Lets go of the probes in a module that was unloaded, which the kernel has switched off, and
+    /// says so of their points.
+    pub fn forget_module(&mut self, module: &str) {
+        self.links.retain(|link| !link.is_in(module));
+        let prefix = format!("{module}:");
+        for point in &mut self.points {
+            let target = point.name.split_once(':').map_or("", |(_, target)| target);
+            if target.starts_with(&prefix) && point.state == PointState::Attached {
+                point.state = not_loaded(module);
+            }
+        }
+    }
+
+    /// Attaches what was missing because its module was not loaded.
+    pub fn attach_missing(&mut self) {
+        let mut attacher = self.attacher(Some(Symbols::read()), Sites::open());
+        for row in ATTACH_POINTS {
+            match row.place {
+                Place::Function { end, functions } => {
+                    for function in functions {
+                        attacher.function_again(row, end, *function);
+                    }
+                }
+                Place::Instruction { spot, functions } if spot.may_come_later() => {
+                    for function in functions {
+                        attacher.instructions_again(row, spot, *function);
+                    }
+                }
+                Place::Instruction { .. } | Place::Event { .. } | Place::RawEvent { .. } => {}
+            }
+        }
+    }
+
+    fn attacher(
+        &mut self,
+        symbols: Option<Result<Symbols, SymbolError>>,
+        sites: Sites,
+    ) -> Attacher<'_> {
+        Attacher {
+            tier: self.tier,
+            tracefs: &self.tracefs,
+            symbols,
+            sites,
+            exact: Vec::new(),
+            ebpf: Some(&mut self.ebpf),
+            points: &mut self.points,
+            links: &mut self.links,
+        }
+    }
+
+    /// Whether every kernel function that was to be probed refused, and if so why.
+    pub fn kprobes_refused(&self) -> Option<&str> {
+        let mut refusal = None;
+        for point in self
+            .points
+            .iter()
+            .filter(|point| point.name.starts_with('k'))
+        {
+            match &point.state {
+                PointState::Attached => return None,
+                PointState::Failed(reason) => refusal = refusal.or(Some(reason.as_str())),
+                PointState::Absent(_) => {}
+            }
+        }
+        refusal
+    }
+
+    /// How many hits the kernel has dropped since these probes were loaded, by the program that
+    /// did not run; `None` where it does not count them.
+    pub fn missed_by_program(&self) -> Option<BTreeMap<&'static str, u64>> {
+        if !misses::are_counted() {
+            return None;
+        }
+        let mut missed = BTreeMap::new();
+        for row in rows() {
+            // A program that was not needed is not loaded, and missed nothing.
+            let program = self.ebpf.program(row.program);
+            if let Some(Ok(fd)) = program.map(Program::fd) {
+                missed.insert(row.program, misses::of_program(fd.as_fd()).ok()?);
+            }
+        }
+        for link in &self.links {
+            *missed.entry(link.program).or_insert(0) += link.missed()?;
+        }
+        Some(missed)
+    }
+
+    /// The same, all together.
+    pub fn missed(&self) -> Option<u64> {
+        Some(self.missed_by_program()?.values().sum())
+    }
+
+    /// Detaches everything.
+    pub fn detach(&mut self) {
+        link::detach(std::mem::take(&mut self.links));
+    }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    // A verifier's log has its verdict on the last lines.
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match lines[..] {
+        [first, .., before, last] if lines.len() > 3 => format!("{first} … {before} {last}"),
+        _ => lines.join(" "),
+    }
+}

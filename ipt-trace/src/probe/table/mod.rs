@@ -1,0 +1,295 @@
+//! The one table of attach points. Attaching, the list of points in a recording and
+//! `ipt-trace probes` are all driven by it; a new probe is a new row in rows.rs and a program of
+//! the same name among the probes.
+
+mod functions;
+mod rows;
+
+use super::recording::Tier;
+pub(super) use functions::{BH_FUNCTIONS, SWAP};
+pub use rows::{ATTACH_POINTS, FOLLOW_POINTS};
+
+/// Which end of a kernel function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// kprobe at its first instruction.
+    Entry,
+    /// kretprobe.
+    Return,
+}
+
+impl End {
+    /// What a probe there is called.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Entry => "kprobe",
+            Self::Return => "kretprobe",
+        }
+    }
+}
+
+/// What an instruction does in the function that it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spot {
+    /// It follows the one that turns bottom halves off.
+    BhOff,
+    /// It calls `__local_bh_enable_ip`.
+    BhOn,
+    /// It follows that call.
+    BhBack,
+    /// It is passed on each turn of the swap's wait for a CPU.
+    DrainWait,
+    /// It comes before the loop in which a table's rules let go of their matches and targets.
+    CleanupEnter,
+    /// For calibration: it comes a few before a call.
+    CalibrateOff,
+    /// For calibration: that call.
+    CalibrateOn,
+    /// For calibration: it follows the call.
+    CalibrateBack,
+}
+
+impl Spot {
+    /// Whether it can be attached to in a module that is loaded after the probes were: the program
+    /// behind it needs no number that only loading it can set.
+    pub const fn may_come_later(self) -> bool {
+        !matches!(self, Self::DrainWait) && !self.is_for_calibration()
+    }
+
+    /// Whether it is where the cost of probes is measured, and nothing else.
+    pub const fn is_for_calibration(self) -> bool {
+        matches!(
+            self,
+            Self::CalibrateOff | Self::CalibrateOn | Self::CalibrateBack
+        )
+    }
+
+    /// What stands for the offset where the instruction was not found.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BhOff => "bh_off",
+            Self::BhOn => "bh_on",
+            Self::BhBack => "bh_back",
+            Self::DrainWait => "wait",
+            Self::CleanupEnter => "cleanup",
+            Self::CalibrateOff => "calibrate_off",
+            Self::CalibrateOn => "calibrate_on",
+            Self::CalibrateBack => "calibrate_back",
+        }
+    }
+}
+
+/// A kernel function by the names that it has had.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// The module that has it, or `None` for the kernel proper.
+    pub module: Option<&'static str>,
+    /// Its names; the first one that the running kernel has is the one to probe.
+    pub names: &'static [&'static str],
+}
+
+impl Function {
+    /// How an instruction of it is called where it is not known which.
+    pub fn instruction(self, spot: Spot) -> String {
+        let module = self.module.map(|module| format!("{module}:"));
+        let name = self.names.last().unwrap_or(&"");
+        format!(
+            "kprobe:{}{name}+{}",
+            module.unwrap_or_default(),
+            spot.name()
+        )
+    }
+}
+
+/// A field that a program reads from a tracepoint's event, as its format file describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// How long it is, in bytes.
+    pub size: u32,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// A function's entry or return, in as many functions as are listed.
+    Function {
+        /// Which end.
+        end: End,
+        /// The functions; a family whose module is not loaded is left out.
+        functions: &'static [Function],
+    },
+    /// Single instructions of these functions, found in the running kernel's text.
+    Instruction {
+        /// Which ones.
+        spot: Spot,
+        /// The functions; a family whose module is not loaded is left out.
+        functions: &'static [Function],
+    },
+    /// A tracepoint through its event in tracefs.
+    Event {
+        /// The event's group.
+        group: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+        /// What the program reads of it.
+        fields: &'static [Field],
+    },
+    /// A tracepoint without its event: the program reads the arguments.
+    RawEvent {
+        /// Its name.
+        name: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+    },
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct AttachPoint {
+    /// The program's name.
+    pub program: &'static str,
+    /// Where it is attached.
+    pub place: Place,
+    /// What it gives, in words that can stand in a sentence.
+    pub gives: &'static str,
+    /// What a report lacks without it.
+    pub lacks: &'static str,
+}
+
+impl AttachPoint {
+    /// The lowest tier that includes it.
+    pub const fn tier(&self) -> Tier {
+        match self.place {
+            Place::Function { .. } | Place::Instruction { .. } => Tier::Kprobe,
+            Place::Event { .. } | Place::RawEvent { .. } => Tier::Tracepoint,
+        }
+    }
+
+    /// Whether it is of use only where records are read as they come.
+    pub fn is_for_live(&self) -> bool {
+        self.program == "process_exec"
+    }
+
+    /// Whether nothing at all is measured without it.
+    pub fn is_essential(&self) -> bool {
+        matches!(
+            self.place,
+            Place::Event {
+                group: "syscalls",
+                ..
+            }
+        )
+    }
+}
+
+/// Every row there is.
+pub fn rows() -> impl Iterator<Item = &'static AttachPoint> {
+    ATTACH_POINTS.iter().chain(FOLLOW_POINTS)
+}
+
+/// Programs on functions that stand in for one on an event, where kernels do not have the event.
+const STAND_INS: [(&str, &str); 5] = [
+    ("ipi_single", "ipi_send_cpu"),
+    ("ipi_many", "ipi_send_cpumask"),
+    ("ipi_single", "ipi_queue"),
+    ("mutex_wait_enter", "contention_begin"),
+    ("mutex_wait_exit", "contention_end"),
+];
+
+impl AttachPoint {
+    /// Whether another row gives the same on this kernel, so that nothing is lacking without this
+    /// one. `has_event` tells whether the kernel has an event of a group.
+    pub fn is_stood_in_for(&self, tier: Tier, has_event: impl Fn(&str, &str) -> bool) -> bool {
+        match self.place {
+            Place::Function { .. } => {
+                let original = STAND_INS
+                    .iter()
+                    .find(|(program, _)| *program == self.program);
+                let row = original.and_then(|(_, event)| of_program(event));
+                row.is_some_and(|row| match row.place {
+                    Place::Event { group, name, .. } => has_event(group, name),
+                    _ => false,
+                })
+            }
+            Place::Event { group, name, .. } => {
+                tier == Tier::Kprobe
+                    && STAND_INS.iter().any(|(_, event)| *event == self.program)
+                    && !has_event(group, name)
+            }
+            Place::Instruction { .. } | Place::RawEvent { .. } => false,
+        }
+    }
+}
+
+/// The row of this program.
+pub fn of_program(program: &str) -> Option<&'static AttachPoint> {
+    rows().find(|point| point.program == program)
+}
+
+/// The word for a row in recordings: its program, and from the second row of a program on also which
+/// one it is, as in `bh_off.2`.
+pub fn label(row: &AttachPoint) -> String {
+    let same = rows().filter(|other| other.program == row.program);
+    let place = same.take_while(|other| other.gives != row.gives).count();
+    if place == 0 {
+        row.program.to_owned()
+    } else {
+        format!("{}.{}", row.program, place + 1)
+    }
+}
+
+/// The row of this label.
+pub fn of_label(label: &str) -> Option<&'static AttachPoint> {
+    let (program, place) = match label.rsplit_once('.') {
+        None => (label, 1),
+        Some((program, place)) => (program, place.parse().ok().filter(|place| *place > 1)?),
+    };
+    rows().filter(|row| row.program == program).nth(place - 1)
+}
+
+/// The row that gives this: no two give the same.
+pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
+    rows().find(|point| point.gives == gives)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ATTACH_POINTS, Tier, rows};
+
+    #[test]
+    fn rows_can_be_told_apart_by_what_they_give() {
+        let gives: BTreeSet<_> = rows().map(|point| point.gives).collect();
+        assert_eq!(gives.len(), rows().count());
+    }
+
+    #[test]
+    fn either_the_event_or_what_stands_in_for_it_is_attached() {
+        for (function, event) in super::STAND_INS {
+            let rows = [function, event].map(|program| super::of_program(program).unwrap());
+            let left_out = |tier, has: bool| rows.map(|row| row.is_stood_in_for(tier, |_, _| has));
+            assert_eq!(left_out(Tier::Kprobe, true), [true, false]);
+            assert_eq!(left_out(Tier::Kprobe, false), [false, true]);
+            assert_eq!(left_out(Tier::Tracepoint, false), [false, false]);
+        }
+    }
+
+    #[test]
+    fn calls_open_last_and_close_first() {
+        let essential: Vec<_> = ATTACH_POINTS
+            .iter()
+            .enumerate()
+            .filter(|(_, point)| point.is_essential())
+            .map(|(place, _)| place)
+            .collect();
+        let last = ATTACH_POINTS.len() - 1;
+        assert_eq!(essential, [0, 1, last - 1, last]);
+    }
+}
