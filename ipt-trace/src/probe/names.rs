@@ -1,4 +1,4 @@
-//! Names of the kernel's code for a trace that goes on.
+//! Names of the kernel's code and locks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
 
 use ipt_trace_common::{Record, Site};
 
-use super::{ring::holds_address, symbols::Symbols};
+use super::symbols::{self, Symbols};
 
 /// The kernel's symbols are tens of megabytes, so they are let go when no new address has come for
 /// so long.
@@ -73,4 +73,55 @@ impl Names {
     pub fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+/// Names the code and the locks that the records point to, as far as they have names.
+pub fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
+    let addresses: BTreeSet<u64> = records
+        .iter()
+        .filter(|record| holds_address(record.site))
+        .flat_map(|record| {
+            let caller = record.site == Site::IpiCaller as u16;
+            [record.a, if caller { record.b } else { 0 }]
+        })
+        .filter(|address| *address != 0)
+        .collect();
+    if addresses.is_empty() {
+        return BTreeMap::new();
+    }
+    let symbols = match symbols.map_or_else(Symbols::read, Ok) {
+        Ok(symbols) => symbols,
+        Err(error) => {
+            log::warn!("addresses stay without names: {error}");
+            return BTreeMap::new();
+        }
+    };
+    if symbols.are_hidden() {
+        log::warn!("addresses stay without names: {}", symbols::HIDDEN);
+    }
+    addresses
+        .into_iter()
+        .filter_map(|address| Some((address, symbols.name_of(address)?)))
+        .collect()
+}
+
+/// Whether a record's first word is the address of code or of a lock.
+fn holds_address(site: u16) -> bool {
+    matches!(
+        Site::from_number(site),
+        Some(
+            Site::BhEnable
+                | Site::BhOff
+                | Site::BhOn
+                | Site::BhBack
+                | Site::CleanupEnter
+                | Site::IpiSyncEnter
+                | Site::IpiSendCpu
+                | Site::IpiSendMask
+                | Site::IpiSingleEnter
+                | Site::IpiCaller
+                | Site::IpiQueued
+                | Site::ContentionBegin
+        )
+    )
 }

@@ -1,0 +1,246 @@
+//! The thread that the probes live on: it attaches, reads the ring, detaches.
+
+mod counts;
+mod reader;
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::oneshot;
+
+use super::{
+    attach::{self, Attached},
+    calibrate::Samples,
+    live::{Live, Stream},
+    names, own,
+    recording::{Losses, Point, PointState, Recording, Tier},
+    sample,
+    session::Options,
+    skew,
+    table::{ATTACH_POINTS, Place},
+    tier::{Choice, Unavailable},
+};
+pub use counts::{lost, softirqs};
+pub use reader::Reader;
+
+/// What the thread says when everything is attached.
+pub struct Started {
+    /// The tier that measures.
+    pub choice: Choice,
+    /// Every attach point.
+    pub points: Vec<Point>,
+    /// How long loading and attaching took.
+    pub attach_time: Duration,
+}
+
+/// What the thread is to do.
+pub struct Task {
+    /// The tier to begin with.
+    pub choice: Choice,
+    /// Whether a lower tier will do.
+    pub may_fall_back: bool,
+    /// How to run the probes.
+    pub options: Options,
+    /// Where records go as they come; without it they are kept for the recording.
+    pub live: Option<Live>,
+}
+
+/// The thread's whole life. `None` if it could not start, which it has then said.
+pub fn run(
+    task: Task,
+    started: &mpsc::Sender<Result<Started, Unavailable>>,
+    stop: oneshot::Receiver<()>,
+) -> Option<Recording> {
+    let begin = Instant::now();
+    let load = attach::Load {
+        // aya-log counts levels from 1, error, to 5, trace.
+        log_level: if task.options.log { 4 } else { 0 },
+        ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
+        announce: task.live.is_some(),
+        follow: task.options.follow,
+    };
+    let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
+        Ok(attached) => attached,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return None;
+        }
+    };
+    let Some(mut attached) = attached else {
+        let points = absent_points(&choice.reason);
+        let recording = nothing(choice.clone(), points.clone());
+        let _ = started.send(Ok(Started {
+            choice,
+            points,
+            attach_time: begin.elapsed(),
+        }));
+        let _ = stop.blocking_recv();
+        return Some(recording);
+    };
+    let mut reader = match Reader::new(&mut attached, task.options.log) {
+        Ok(reader) => reader,
+        Err(reason) => {
+            let _ = started.send(Err(Unavailable {
+                tier: choice.tier,
+                reason,
+            }));
+            return None;
+        }
+    };
+    let mut samples = Samples::default();
+    samples.take_with(&mut reader, &attached);
+    reader.records.extend(sample::take(&mut attached.ebpf));
+    let points = attached.points.clone();
+    let _ = started.send(Ok(Started {
+        choice: choice.clone(),
+        points,
+        attach_time: begin.elapsed(),
+    }));
+    if task.live.is_some() {
+        own::hurry();
+    }
+    reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
+    let missed_before = attached.missed_by_program();
+    let mut live = task
+        .live
+        .map(|live| Stream::new(live, sum(missed_before.as_ref()), samples.calibration()));
+    reader.read_until(stop, |reader| {
+        if let Some(live) = &mut live {
+            live.pass_on(reader, &mut attached);
+        }
+    });
+    let missed = attached
+        .missed_by_program()
+        .zip(missed_before)
+        .map(|(after, before)| increase(after, &before));
+    samples.take_with(&mut reader, &attached);
+    attached.detach();
+    while reader.drain() {
+        if let Some(live) = &mut live {
+            live.pass_on(&mut reader, &mut attached);
+        }
+    }
+    if let Some(live) = live {
+        live.finish(&mut reader, &mut attached);
+    }
+    let (records, undecoded) = (reader.records, reader.undecoded);
+    Some(Recording {
+        tier: choice.tier,
+        tier_reason: choice.reason,
+        symbols: names::resolve(&records, attached.symbols.take()),
+        records,
+        softirqs: softirqs(&attached),
+        losses: Losses {
+            lost_records: lost(&attached) + undecoded,
+            missed_hits: sum(missed.as_ref()),
+        },
+        points: attached.points,
+        missed: missed.unwrap_or_default(),
+        calibration: samples.calibration(),
+        skew_ns: skew::measure(),
+    })
+}
+
+/// Hits dropped, by program.
+type Missed = BTreeMap<&'static str, u64>;
+
+fn sum(missed: Option<&Missed>) -> Option<u64> {
+    Some(missed?.values().sum())
+}
+
+/// What has been dropped since, without those that dropped nothing.
+fn increase(mut after: Missed, before: &Missed) -> Missed {
+    for (program, count) in &mut after {
+        *count = count.saturating_sub(before.get(program).copied().unwrap_or(0));
+    }
+    after.retain(|_, count| *count > 0);
+    after
+}
+
+impl Samples {
+    /// Measures the probes' cost with this reader, and leaves it the records of everybody else.
+    fn take_with(&mut self, reader: &mut Reader, attached: &Attached) {
+        Self::call(&attached.points);
+        while reader.drain() {}
+        self.take(&mut reader.records);
+    }
+}
+
+/// Attaches the chosen tier, or the next lower one where that may be.
+fn attach_best(
+    mut choice: Choice,
+    may_fall_back: bool,
+    load: attach::Load,
+) -> Result<(Choice, Option<Attached>), Unavailable> {
+    loop {
+        let reason = match attach::attach(choice.tier, load) {
+            Ok(attached) => match attached.kprobes_refused() {
+                None => return Ok((choice, Some(attached))),
+                Some(reason) => format!("the kernel refuses kprobes: {reason}"),
+            },
+            Err(reason) => reason,
+        };
+        if !may_fall_back {
+            return Err(Unavailable {
+                tier: choice.tier,
+                reason,
+            });
+        }
+        let lower = match choice.tier {
+            Tier::Kprobe => Tier::Tracepoint,
+            Tier::Tracepoint | Tier::None => Tier::None,
+        };
+        choice = Choice {
+            tier: lower,
+            reason,
+        };
+        if lower == Tier::None {
+            return Ok((choice, None));
+        }
+    }
+}
+
+/// A recording of a run without probes.
+pub fn nothing(choice: Choice, points: Vec<Point>) -> Recording {
+    Recording::empty(choice.tier, choice.reason, points)
+}
+
+/// The table's rows, none of them attached for this reason.
+pub fn absent_points(reason: &str) -> Vec<Point> {
+    let point = |name, gives| Point {
+        name,
+        gives,
+        state: PointState::Absent(reason.to_owned()),
+    };
+    let mut points = Vec::new();
+    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
+        match row.place {
+            Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
+                let module = function
+                    .module
+                    .map_or_else(String::new, |module| format!("{module}:"));
+                point(
+                    format!("{}:{module}{}", end.kind(), function.names[0]),
+                    row.gives,
+                )
+            })),
+            Place::Instruction { spot, functions } => {
+                points.extend(
+                    functions
+                        .iter()
+                        .map(|function| point(function.instruction(spot), row.gives)),
+                );
+            }
+            Place::Event { group, name, .. } => {
+                points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
+            }
+            Place::RawEvent { name, .. } => {
+                points.push(point(format!("raw_tracepoint:{name}"), row.gives));
+            }
+        }
+    }
+    points
+}
