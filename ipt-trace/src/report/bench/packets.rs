@@ -70,7 +70,7 @@ pub struct PathCell {
     pub receiver_overflows: u64,
     /// Replace by replace.
     pub replaces: Vec<Replaced>,
-    /// The packets with the longest delays during replaces, the worst first.
+    /// The packet with the longest delay of each replace, the worst first, ten at most.
     pub worst: Vec<Late>,
     /// Records that the probes lost; null without probes.
     pub lost_records: Option<u64>,

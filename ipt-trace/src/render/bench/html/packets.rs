@@ -183,8 +183,8 @@ fn tail(traffic: &Traffic, paint: Paint, dashed: bool) -> Option<Line> {
 fn worst(packets: &Packets) -> Markup {
     let head = [
         "Contender",
-        "While it was in",
         "Delay",
+        "While it was in",
         "Of it in that",
         "Replace",
         "Sent after its start",
@@ -196,8 +196,8 @@ fn worst(packets: &Packets) -> Markup {
             let phase = late.phase.as_ref();
             rows.push(vec![
                 cell.contender.clone(),
-                phase.map_or_else(|| NOT_MEASURED.to_owned(), |phase| figures::label(phase)),
                 words::duration(late.delay_ns),
+                phase.map_or_else(|| NOT_MEASURED.to_owned(), |phase| figures::label(phase)),
                 phase.map_or_else(
                     || NOT_MEASURED.to_owned(),
                     |_| words::duration(late.phase_ns),
@@ -211,9 +211,9 @@ fn worst(packets: &Packets) -> Markup {
         }
     }
     table(
-        "The packets with the longest delays during replaces",
+        "The packet with the longest delay of each replace, the worst first",
         &head,
-        2,
+        1,
         &rows,
     )
 }

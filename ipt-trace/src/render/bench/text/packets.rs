@@ -158,7 +158,7 @@ fn replaces(page: &mut Page, packets: &Packets) {
     page.table(&table);
 }
 
-/// The worst packets and what the replace was doing.
+/// The worst packet of each replace, and what that was doing.
 fn worst(page: &mut Page, packets: &Packets) {
     /// So many of each contender are shown.
     const SHOWN: usize = 3;
