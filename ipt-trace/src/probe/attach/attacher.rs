@@ -21,6 +21,12 @@ use crate::probe::{
     tracefs,
 };
 
+/// Which hypervisor a guest knows to be under, if it has a way to say so.
+const HYPERVISOR: &str = "/sys/hypervisor/type";
+
+/// Why the native functions that send IPIs are not probed there: they would be hit by none.
+const XEN: &str = "a guest of Xen sends its IPIs by other functions";
+
 /// Why a kprobe is absent where none is wanted.
 const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
@@ -166,6 +172,9 @@ impl Attacher<'_> {
         let as_listed = format!("{kind}:{module}{}", function.names[0]);
         if self.tier != Tier::Kprobe {
             return (as_listed, PointState::Absent(NO_KPROBES.to_owned()));
+        }
+        if row.sends_ipis() && is_xen(Path::new(HYPERVISOR)) {
+            return (as_listed, PointState::Absent(XEN.to_owned()));
         }
         let target = match find(self.symbols.as_ref(), function) {
             Ok(target) => target,
@@ -322,6 +331,11 @@ impl Attacher<'_> {
     }
 }
 
+/// Whether this is a guest of Xen, whose own functions send IPIs in place of the native ones.
+fn is_xen(hypervisor: &Path) -> bool {
+    std::fs::read_to_string(hypervisor).is_ok_and(|name| name.trim() == "xen")
+}
+
 /// Loads a program unless it is loaded already, for another function.
 fn load_once(
     loaded: bool,
@@ -340,4 +354,19 @@ fn no_tracepoint(since: &str) -> String {
 
 fn is_not_found(error: &ProgramError) -> bool {
     matches!(error, ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_xen;
+
+    #[test]
+    fn a_guest_of_xen_is_known_by_its_hypervisor() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (name, xen) in [("xen\n", true), ("kvm\n", false), ("", false)] {
+            std::fs::write(file.path(), name).unwrap();
+            assert_eq!(is_xen(file.path()), xen, "{name:?}");
+        }
+        assert!(!is_xen(&file.path().join("no such file")));
+    }
 }

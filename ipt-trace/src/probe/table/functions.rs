@@ -98,8 +98,8 @@ pub const IPI_SYNC: &[Function] = &[kernel(&["smp_call_function_many_cond"])];
 pub const IPI_SINGLE_SYNC: &[Function] = &[kernel(&["smp_call_function_single"])];
 pub const MUTEX_WAIT: &[Function] = &[kernel(&["__mutex_lock_slowpath"])];
 
-/// What sends an IPI to one CPU on x86 before the tracepoints came. (Where another hypervisor's
-/// functions stand in for these, as in a Xen PV guest, nothing is seen.)
+/// What sends an IPI to one CPU on x86 before the tracepoints came. (Xen puts its own functions in
+/// their place: there they are not probed, so that nothing is taken for none.)
 pub const IPI_ONE: &[Function] = &[
     kernel(&["native_send_call_func_single_ipi"]),
     kernel(&["native_smp_send_reschedule"]),

@@ -176,6 +176,11 @@ impl AttachPoint {
         self.program == "process_exec"
     }
 
+    /// Whether it is on functions that send IPIs.
+    pub fn sends_ipis(&self) -> bool {
+        matches!(self.program, "ipi_single" | "ipi_many")
+    }
+
     /// Whether nothing at all is measured without it.
     pub fn is_essential(&self) -> bool {
         matches!(
