@@ -13,7 +13,7 @@ note clock {\"monotonic_ns\":1,\"realtime_ns\":1}
 ";
 const RESTORE: &str = "\
 note restore {\"input\":\"-\",\"whole\":{\"start_ns\":5,\"end_ns\":900000},\"parse\":{\"start_ns\":5,\"end_ns\":9},\
-\"lock_wait\":null,\"lock_hold\":null,\"tables\":[{\"family\":\"ipv4\",\"table\":\"filter\",\
+\"lock_wait\":null,\"lock_hold\":null,\"lock_holders\":[],\"tables\":[{\"family\":\"ipv4\",\"table\":\"filter\",\
 \"entries_before\":4,\"rules_before\":null,\"entries_after\":5,\"rules_after\":1,\"blob_bytes\":728,\
 \"attempts\":1,\"read_because\":null,\"counters_added\":false,\
 \"steps\":[[\"replace\",{\"start_ns\":20,\"end_ns\":800000}]]}]}
@@ -41,6 +41,11 @@ pub fn any_file(bytes: &[u8]) {
 /// The same, of lines after those that every file has: of a restore, of a command, or of neither.
 pub fn any_lines(lines: &[u8]) {
     let (kind, lines) = lines.split_first().unwrap_or((&0, &[]));
+    any_file(file(*kind, lines).as_bytes());
+}
+
+/// A file of one of the three kinds with these lines.
+fn file(kind: u8, lines: &[u8]) -> String {
     let mut file = NOTES.to_owned();
     file.push_str([RESTORE, EXEC, ""][usize::from(kind % 3)]);
     let lines = String::from_utf8_lossy(lines);
@@ -52,7 +57,7 @@ pub fn any_lines(lines: &[u8]) {
     file.push_str(&lines);
     // Writing into a string cannot fail.
     let _ = write!(file, "\nend {records}\n");
-    any_file(file.as_bytes());
+    file
 }
 
 fn print(report: &Report) {
@@ -66,8 +71,17 @@ fn print(report: &Report) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{any_file, any_lines};
+    use super::{Run, any_file, any_lines, file};
     use crate::correlate::recordings;
+
+    /// Else nothing but their refusal would be tested.
+    #[test]
+    fn good_lines_make_a_report_of_each_kind() {
+        for kind in 0..3 {
+            let file = file(kind, b"tier kprobe -\nlosses 0 0\nstill-running 3");
+            Run::read(file.as_bytes()).unwrap();
+        }
+    }
 
     /// A real recording's lines after its header, with what is done to them.
     fn changed() -> impl Strategy<Value = Vec<u8>> {

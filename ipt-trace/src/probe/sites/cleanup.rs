@@ -26,12 +26,11 @@ fn before_loop(listing: &Listing, call: &Instruction) -> Option<u64> {
         .map(|(_, instruction)| instruction)
         .find(|instruction| instruction.flow_control() != FlowControl::Next)?;
     let head = back.near_branch_target();
-    let is_loop = back.flow_control() == FlowControl::ConditionalBranch && head <= call.ip();
-    let straight = listing
-        .instructions
-        .range(head..call.ip())
-        .all(|(_, instruction)| instruction.flow_control() == FlowControl::Next);
-    if !is_loop || !straight {
+    if back.flow_control() != FlowControl::ConditionalBranch || head > call.ip() {
+        return None;
+    }
+    let mut within = listing.instructions.range(head..call.ip());
+    if !within.all(|(_, instruction)| instruction.flow_control() == FlowControl::Next) {
         return None;
     }
     let mut earlier = listing.instructions.range(..head).rev();

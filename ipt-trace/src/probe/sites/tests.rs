@@ -231,6 +231,14 @@ fn a_core_file_tells_where_addresses_are() {
     }
 }
 
+/// Found by fuzzing.
+#[test]
+fn a_jump_on_after_a_call_is_no_loop() {
+    // call 0x1020; jne 0x1009
+    let code = [0xe8, 0x1b, 0, 0, 0, 0x75, 2, 0x90, 0x90, 0xc3];
+    any_bytes(0x1000, &code);
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(address: u64, bytes in prop::collection::vec(any::<u8>(), 0..400)) {
