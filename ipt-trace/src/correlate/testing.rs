@@ -79,6 +79,7 @@ impl Tape {
                 missed: BTreeMap::new(),
                 calibration: None,
                 skew_ns: None,
+                still_running: None,
             },
             now_ns: 1_000_000_000,
             operation: 0,

@@ -4,6 +4,7 @@ mod attach;
 mod btf;
 mod calibrate;
 pub mod file;
+mod followed;
 mod identity;
 mod live;
 mod lock_file;

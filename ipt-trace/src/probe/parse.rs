@@ -106,7 +106,10 @@ impl Parser {
                 recording.missed.insert(program, hits);
             }
             "calibration" => recording.calibration = Some(words.calibration()?),
-            "skew" => recording.skew_ns = Some(words.skew()?),
+            "skew" => recording.skew_ns = Some(words.single("skew")?),
+            "still-running" => {
+                recording.still_running = Some(words.single("number of processes")?);
+            }
             "symbol" => {
                 let (address, name) = words.symbol()?;
                 recording.symbols.insert(address, name);
@@ -330,11 +333,12 @@ impl<'a> Words<'a> {
         Ok(calibration)
     }
 
-    fn skew(&mut self) -> Result<u64, String> {
+    /// A line of a keyword and a number.
+    fn single(&mut self, what: &str) -> Result<u64, String> {
         self.word("keyword")?;
-        let skew = self.number("skew")?;
+        let number = self.number(what)?;
         self.end()?;
-        Ok(skew)
+        Ok(number)
     }
 
     fn symbol(&mut self) -> Result<(u64, String), String> {

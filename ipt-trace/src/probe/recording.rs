@@ -134,6 +134,9 @@ pub struct Recording {
     /// By how much the clocks of two CPUs can differ at most, in nanoseconds; `None` where it was
     /// not measured.
     pub skew_ns: Option<u64>,
+    /// How many processes that were followed still ran at the end; `None` where none was followed
+    /// or that could not be told.
+    pub still_running: Option<u64>,
 }
 
 impl Recording {
@@ -150,6 +153,7 @@ impl Recording {
             missed: BTreeMap::new(),
             calibration: None,
             skew_ns: None,
+            still_running: None,
         }
     }
 }

@@ -10,6 +10,7 @@
 //! missed swap_enter 2
 //! calibration 410 60 600 80 450 70
 //! skew 180
+//! still-running 1
 //! symbol 0xffffffffc0a01111 xt_replace_table+0x111
 //! softirq 0 3 2 1500 1000 68:1 71:1
 //! 123456789 411 411 1 SwapEnter 0 0x0 0x0 65537
@@ -17,8 +18,8 @@
 //!
 //! A `losses` line has lost records and missed hits, and `missed` lines have the latter by program;
 //! `calibration` has what the probes cost in a window, a backlog and a drain, each with its
-//! uncertainty, and `skew` the clocks' difference, all in nanoseconds; these are left out where they
-//! were not measured. In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which
+//! uncertainty, and `skew` the clocks' difference, all in nanoseconds; `still-running` is how many
+//! followed processes outlived the command; these are left out where they were not measured. In a file (see [`super::file`]) there are also `note NAME VALUE` lines, which
 //! are not the probes', and the last line is `end` with the number of records.
 //!
 //! A `softirq` line has CPU, vector, count, sum
@@ -122,6 +123,9 @@ pub(super) fn write_summary(out: &mut impl Write, recording: &Recording) -> io::
     }
     if let Some(skew_ns) = recording.skew_ns {
         writeln!(out, "skew {skew_ns}")?;
+    }
+    if let Some(processes) = recording.still_running {
+        writeln!(out, "still-running {processes}")?;
     }
     for (address, name) in &recording.symbols {
         writeln!(out, "symbol {address:#x} {name}")?;

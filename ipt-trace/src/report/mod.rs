@@ -81,6 +81,7 @@ impl Report {
                 wall_ns: outcome.whole.ns(),
                 exit_code,
                 signal,
+                still_running: recording.still_running,
             }),
             replaces: replaces
                 .filter_map(|replace| frame.observed(replace))

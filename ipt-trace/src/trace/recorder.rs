@@ -247,6 +247,7 @@ impl Recorder {
             missed: std::collections::BTreeMap::new(),
             calibration: None,
             skew_ns: None,
+            still_running: None,
         };
         let mut file = open.writer.finish(Some(&recording))?;
         file.flush()?;

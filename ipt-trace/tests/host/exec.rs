@@ -19,6 +19,7 @@ pub const TESTS: &[super::Test] = &[
     ("exec::a_command_without_replace", without_replace),
     ("exec::several_replaces", several),
     ("exec::whoever_descends_is_followed", descendants),
+    ("exec::who_outlives_the_command_is_counted", outlives),
     ("exec::others_are_not_the_command", others),
     ("exec::threads_that_exec_are_followed", threads),
     ("exec::a_recording_gives_the_same_report", recorded),
@@ -86,6 +87,22 @@ fn codes() {
         !Path::new("/run/touched").exists(),
         "it was run all the same"
     );
+}
+
+fn outlives() {
+    let (run, report) = exec(&[], "sleep 0; sleep 0 & wait");
+    assert_eq!(run.code, Some(0), "{run:#?}");
+    if report["exec"]["still_running"].is_null() {
+        return println!("another pid namespace than the initial one: not known");
+    }
+    assert_eq!(report["exec"]["still_running"], 0);
+    let daemons = "for i in 1 2; do setsid sleep 2 > /dev/null 2>&1 & done";
+    let (_, report) = exec(&[], daemons);
+    assert_eq!(report["exec"]["still_running"], 2);
+    let words = ["exec", "sh", "-c", "setsid sleep 2 > /dev/null 2>&1 &"];
+    let run = ipt_trace(words).finish().expect_success();
+    let told = "a process that it started still runs";
+    assert!(run.stderr.contains(told), "{}", run.stderr);
 }
 
 /// Starts `exec` of a script that says "ready", and waits until it does.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use super::{
     attach::{self, Attached},
     calibrate::Samples,
+    followed,
     live::{Live, Stream},
     names, own,
     recording::{Losses, Point, PointState, Recording, Tier},
@@ -112,6 +113,9 @@ pub fn run(
             live.pass_on(reader, &mut attached);
         }
     });
+    let still_running = (task.options.follow && reader.namespaces.are_visible)
+        .then(|| followed::running(&attached.ebpf))
+        .flatten();
     let missed = attached
         .missed_by_program()
         .zip(missed_before)
@@ -141,6 +145,7 @@ pub fn run(
         missed: missed.unwrap_or_default(),
         calibration: samples.calibration(),
         skew_ns: skew::measure(),
+        still_running,
     })
 }
 

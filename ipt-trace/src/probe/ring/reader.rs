@@ -42,7 +42,7 @@ pub struct Reader {
     pub records: Vec<Record>,
     /// What was in the ring and is not a record.
     pub undecoded: u64,
-    namespaces: Namespaces,
+    pub namespaces: Namespaces,
     lock_file: LockFile,
     /// Whether it is read within milliseconds while there is something to read.
     pub prompt: bool,

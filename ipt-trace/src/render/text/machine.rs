@@ -18,6 +18,9 @@ pub(super) fn machine(page: &mut Page, report: &Report) {
     }
     if let Some(exec) = &report.exec {
         page.field("command", &command(exec));
+        if let Some(left) = exec.still_running.and_then(left) {
+            page.field("", &left);
+        }
     }
     let machine = &report.machine;
     let release = clean(&machine.kernel_release);
@@ -59,6 +62,19 @@ fn command(exec: &Exec) -> String {
         (None, None) => "ended".to_owned(),
     };
     format!("{line}; {end} after {}", words::duration(exec.wall_ns))
+}
+
+/// What outlived the command, if anything did.
+fn left(processes: u64) -> Option<String> {
+    let what = match processes {
+        0 => return None,
+        1 => "a process that it started still runs; what that replaces".to_owned(),
+        many => format!(
+            "{} processes that it started still run; what they replace",
+            words::count(many)
+        ),
+    };
+    Some(format!("{what} is not in this report"))
 }
 
 /// A word as a shell would need it.

@@ -166,6 +166,9 @@ pub struct Exec {
     pub exit_code: Option<i32>,
     /// The number of the signal that killed it; null if it exited.
     pub signal: Option<i32>,
+    /// Processes that it started, and that still ran when it had ended: what they replace is not in
+    /// the report. Null if not known.
+    pub still_running: Option<u64>,
 }
 
 /// What may be missing from the measurement.
