@@ -2,6 +2,7 @@
 //! another, each in namespaces of its own.
 
 mod disturbance;
+mod growth;
 mod kprobe;
 mod oracle;
 mod recorded;
@@ -10,7 +11,6 @@ mod report;
 mod support;
 mod tables;
 mod trace;
-mod tracer;
 
 use std::process::ExitCode;
 
@@ -28,20 +28,20 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [&[Test]; 8] = [
-        tables::TESTS,
-        trace::WITHOUT_MODULES,
-        kprobe::TESTS,
-        recorded::TESTS,
-        tracer::TESTS,
-        oracle::TESTS,
-        disturbance::TESTS,
-        trace::TESTS,
+    let groups: [(&[Test], Option<String>); 8] = [
+        (tables::TESTS, None),
+        (trace::WITHOUT_MODULES, None),
+        (kprobe::TESTS, None),
+        (recorded::TESTS, None),
+        (oracle::TESTS, None),
+        (disturbance::TESTS, None),
+        (growth::TESTS, growth::missing()),
+        (trace::TESTS, None),
     ];
-    let trials = groups
-        .into_iter()
-        .flatten()
-        .map(|test| trial(*test, missing.clone()))
-        .collect();
+    let mut trials = Vec::new();
+    for (tests, not_here) in groups {
+        let missing = missing.clone().or(not_here);
+        trials.extend(tests.iter().map(|test| trial(*test, missing.clone())));
+    }
     libtest_mimic::run(&args, trials).exit_code()
 }
