@@ -1,13 +1,16 @@
-//! `cargo xtask bench-restore`: how fast restores and saves are.
+//! `cargo xtask bench-restore`: how fast restores and saves are, and `bench-overhead`: what the probes cost.
 //!
 //! What measures is a test target of the program's package, since the floor is made of the program's own library.
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::kernels::Kernel;
 use crate::setup::{self, Need};
+use crate::vm::{self, Guest, Machine};
 use crate::{build, process};
 
 /// The test target that measures.
@@ -41,4 +44,60 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     }
     process::run(&mut command)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the benchmark is in a guest.
+const MEASURE: &str = "/bin/bench";
+/// How long a guest may measure.
+const LIMIT: Duration = Duration::from_mins(30);
+
+/// What `cargo xtask bench-overhead` takes.
+#[derive(Args)]
+pub struct OverheadOptions {
+    /// Kernel to measure in a virtual machine
+    #[arg(long, default_value = "6.12", value_name = "KERNEL")]
+    kernel: Kernel,
+    /// Measure on this machine, with the probes that its kernel allows
+    #[arg(long, conflicts_with = "kernel")]
+    here: bool,
+    /// How many pairs of each, one with probes and one without
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+}
+
+/// Builds and measures what the probes cost.
+pub fn overhead(options: &OverheadOptions) -> Result<ExitCode> {
+    setup::ensure(&[Need::EbpfToolchain])?;
+    let (measure, program) = build::test(TARGET, true)?;
+    let program = program.context("there is no program to measure")?;
+    let pairs = options.pairs.to_string();
+    if options.here {
+        if !process::is_root() {
+            bail!("network namespaces need root: run it with sudo");
+        }
+        setup::ensure(&[Need::Namespaces])?;
+        let (program, _copy) = build::copy(&program)?;
+        let mut command = Command::new(measure);
+        command
+            .env("IPT_TRACE", program)
+            .args(["overhead", "--pairs", &pairs]);
+        process::run(&mut command)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    setup::ensure(&[Need::Vm])?;
+    let guest = Guest {
+        program: Some(program),
+        files: vec![(measure, MEASURE.to_owned())],
+        script: format!("{MEASURE} overhead --pairs {pairs}\n"),
+        ..Guest::default()
+    };
+    let machine = Machine {
+        cpus: vm::CPUS,
+        megabytes: vm::MEGABYTES,
+        limit: LIMIT,
+        show: true,
+    };
+    let outcome = vm::run(options.kernel, &guest, machine, None)?;
+    let outcome = outcome.context("the kernel cannot be had")?;
+    Ok(ExitCode::from(vm::code(&outcome)))
 }

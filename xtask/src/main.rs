@@ -54,6 +54,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Measure restores and saves beside iptables-legacy and beside what the kernel alone needs
     BenchRestore(bench::Options),
+    /// Measure what the probes cost a restore, and packets while they wait for one
+    BenchOverhead(bench::OverheadOptions),
     /// Run a command, or the VM tests, on kernels in virtual machines
     Vm(vm::Options),
 }
@@ -82,6 +84,7 @@ fn perform(task: Task) -> Result<ExitCode> {
         Task::Test(options) => return test::perform(&options),
         Task::Conformance(options) => return conformance::perform(&options),
         Task::BenchRestore(options) => return bench::perform(&options),
+        Task::BenchOverhead(options) => return bench::overhead(&options),
         Task::Vm(options) => return vm::perform(&options),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,13 +1,15 @@
 //! Restores and saves beside iptables-legacy, and restores beside the floor: the same SET_REPLACE,
 //! encoded beforehand and sent again.
 //!
-//! `cargo xtask bench-restore` runs this. Nothing outside of its own namespaces is changed. It
+//! `cargo xtask bench-restore` runs this, and `cargo xtask bench-overhead` its part about the
+//! probes. Nothing outside of its own namespaces is changed. It
 //! holds no ruleset itself: the kernel counts what a process had in memory towards the peak of the
 //! children that it starts, so everything large is made by other processes.
 
 mod case;
 mod child;
 mod floor;
+mod overhead;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
@@ -39,6 +41,12 @@ enum Part {
     Encode { rules: PathBuf, message: PathBuf },
     /// Send such a message, and print how many nanoseconds that took
     Send { message: PathBuf },
+    /// Measure what the probes cost
+    Overhead {
+        /// How many pairs, one with probes and one without
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        pairs: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
         None => compare(&args),
         Some(Part::Encode { rules, message }) => floor::encode(rules, message),
         Some(Part::Send { message }) => floor::send(message),
+        Some(Part::Overhead { pairs }) => overhead::measure(*pairs),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,150 @@
+//! What the probes cost: restores with them and without, and packets past probes that wait for a
+//! replace. One of each makes a pair, and which comes first changes from pair to pair.
+
+mod flood;
+mod pairs;
+
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use ipt_trace::report::Machine;
+use nix::sched::{CloneFlags, unshare};
+use serde_json::Value;
+
+use crate::support::tracer::Tracer;
+use crate::support::{self, Feed as _, ipt_trace};
+use flood::Flood;
+use pairs::{Goal, Pair};
+
+/// The rulesets' sizes.
+const RULES: [u32; 2] = [10_000, 100_000];
+
+/// How much longer a restore's own work may take with probes.
+const WORK: Goal = Goal::AtMost(1.03);
+
+/// What is left of a flood's rate with probes.
+const RATE: Goal = Goal::AtLeast(0.99);
+
+/// How long packets are counted each time, and how long the machine comes to rest before.
+const SLICE: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_millis(300);
+
+/// Measures and prints.
+pub fn measure(pairs: u32) -> Result<(), String> {
+    support::namespace::enter().map_err(|error| format!("namespaces: {error}"))?;
+    let machine = Machine::this();
+    println!(
+        "What the probes cost on Linux {} with {} CPUs: {pairs} pairs of each, taken in turn",
+        machine.kernel_release,
+        machine.cpus_online.unwrap_or(0)
+    );
+    for rules in RULES {
+        restores(rules, pairs)?;
+    }
+    packets(pairs)
+}
+
+/// What one restore took, in milliseconds.
+struct Restore {
+    /// From having the lock to letting it go.
+    work: f64,
+    /// From its process's start to its end.
+    process: f64,
+    tier: String,
+}
+
+impl Restore {
+    fn run(probes: &str, path: &str) -> Result<Self, String> {
+        let words = ["restore", "--format", "json", "--probes", probes, path];
+        let start = Instant::now();
+        let run = ipt_trace(words).finish();
+        let process = start.elapsed();
+        if !run.succeeded() {
+            return Err(run.stderr);
+        }
+        let report: Value = serde_json::from_str(&run.stdout).map_err(|e| e.to_string())?;
+        let work = report["restore"]["lock_hold_ns"].as_u64();
+        let tier = report["probes"]["tier"].as_str().unwrap_or_default();
+        Ok(Self {
+            work: millis(Duration::from_nanos(work.ok_or("it took no lock")?)),
+            process: millis(process),
+            tier: tier.to_owned(),
+        })
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn restores(rules: u32, count: u32) -> Result<(), String> {
+    let io = |error: std::io::Error| error.to_string();
+    let path = format!("/run/flat-{rules}.rules");
+    let mut generate = ipt_trace(["generate", "flat", &rules.to_string()]);
+    let file = Stdio::from(File::create(&path).map_err(io)?);
+    let made = generate.stdout(file).status().map_err(io)?;
+    if !made.success() {
+        return Err(format!("{generate:?}: {made}"));
+    }
+    // The first restore makes the table, and fills the caches.
+    let tier = Restore::run("auto", &path)?.tier;
+    let (mut work, mut process) = (Vec::new(), Vec::new());
+    for turn in 0..count {
+        eprintln!("{rules} rules, pair {} of {count}", turn + 1);
+        let (with, without) = in_turn(turn, |probes| {
+            Restore::run(if probes { "auto" } else { "none" }, &path)
+        })?;
+        work.push(Pair::of(with.work, without.work));
+        process.push(Pair::of(with.process, without.process));
+    }
+    println!("\nRestores of {rules} rules with the {tier} tier and without probes, in ms");
+    pairs::print("from lock to unlock", &work, Some(WORK));
+    pairs::print(
+        "the whole process, which attaches and detaches",
+        &process,
+        None,
+    );
+    println!(
+        "  attaching, detaching and what they measure: {:.1} ms each time, whatever is restored",
+        pairs::median_difference(&process) - pairs::median_difference(&work)
+    );
+    fs::remove_file(&path).map_err(io)
+}
+
+/// Does something with probes (true) and without, in an order that changes.
+fn in_turn<T>(turn: u32, mut run: impl FnMut(bool) -> Result<T, String>) -> Result<(T, T), String> {
+    if turn.is_multiple_of(2) {
+        let without = run(false)?;
+        Ok((run(true)?, without))
+    } else {
+        let with = run(true)?;
+        Ok((with, run(false)?))
+    }
+}
+
+fn packets(count: u32) -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|error| format!("namespace: {error}"))?;
+    let mut flood = Flood::prepare()?;
+    flood.run(SLICE)?;
+    let mut rates = Vec::new();
+    for turn in 0..count {
+        eprintln!("packets, pair {} of {count}", turn + 1);
+        let (with, without) = in_turn(turn, |probes| {
+            let tracer = probes.then(|| Tracer::start(&[]));
+            std::thread::sleep(REST);
+            let rate = flood.run(SLICE);
+            if let Some(tracer) = tracer {
+                tracer.finish();
+            }
+            rate
+        })?;
+        rates.push(Pair::of(with / 1e3, without / 1e3));
+    }
+    println!(
+        "\nUDP packets through a veth pair and ipt_do_table on one CPU while `ipt-trace trace` waits, \
+         and without it, in thousands a second"
+    );
+    pairs::print("rate", &rates, Some(RATE));
+    flood.check()
+}
