@@ -1,5 +1,6 @@
 //! One table's way into the kernel.
 
+use std::mem;
 use std::rc::Rc;
 
 use nix::errno::Errno;
@@ -94,11 +95,7 @@ impl Prepared {
         mut outcome: TableOutcome,
         kernel: &Tables,
     ) -> Result<Self, RestoreError> {
-        let blob = lay_out(&source, kernel, &mut outcome)?;
-        let source = match source {
-            Source::Input(_) if outcome.read_because.is_none() => Source::Final,
-            source => source,
-        };
+        let (blob, source) = lay_out(source, kernel, &mut outcome)?;
         Ok(Self {
             source,
             blob,
@@ -119,7 +116,8 @@ impl Prepared {
             self.outcome.entries_before = info.num_entries;
             self.blob.replaces(&info);
         } else {
-            self.blob = lay_out(&self.source, kernel, &mut self.outcome)?;
+            let source = mem::replace(&mut self.source, Source::Final);
+            (self.blob, self.source) = lay_out(source, kernel, &mut self.outcome)?;
         }
         Ok(())
     }
@@ -201,11 +199,12 @@ fn no_outcome(family: Family, table: &str, read_because: Option<String>) -> Tabl
     }
 }
 
+/// Gives what it would be laid out from again, too.
 fn lay_out(
-    source: &Source,
+    source: Source,
     kernel: &Tables,
     outcome: &mut TableOutcome,
-) -> Result<Blob, RestoreError> {
+) -> Result<(Blob, Source), RestoreError> {
     let (info, kept) = if outcome.read_because.is_some() {
         let (info, snapshot) = read(kernel, outcome)?;
         outcome.rules_before = u32::try_from(snapshot.rule_count()).ok();
@@ -215,13 +214,17 @@ fn lay_out(
     };
     outcome.entries_before = info.num_entries;
     let policies = kept.as_ref().map_or([None; HOOKS], kept_policies);
-    let (blob, span) = Span::around(|| match (source, &kept) {
-        (Source::Input(table), _) => encode(table, &info, &policies),
-        (Source::Changes(changes), Some(kept)) => encode(
-            &changes.apply(&outcome.table, kept, kernel)?,
-            &info,
-            &policies,
-        ),
+    let (laid_out, span) = Span::around(|| match (source, &kept) {
+        (Source::Input(table), None) => Ok((encode(*table, &info, &policies)?, Source::Final)),
+        (Source::Input(table), Some(_)) => {
+            let blob = encode((*table).clone(), &info, &policies)?;
+            Ok((blob, Source::Input(table)))
+        }
+        (Source::Changes(changes), Some(kept)) => {
+            let table = changes.apply(&outcome.table, kept, kernel)?;
+            let blob = encode(table, &info, &policies)?;
+            Ok((blob, Source::Changes(changes)))
+        }
         (Source::Changes(changes), None) => Err(RestoreError::Empty {
             input: changes.input.clone(),
         }),
@@ -230,11 +233,11 @@ fn lay_out(
         }),
     });
     outcome.steps.push((Step::Encode, span));
-    let blob = blob?;
+    let (blob, source) = laid_out?;
     outcome.entries_after = blob.entries;
     outcome.rules_after = blob.rules;
     outcome.blob_bytes = blob.size() as u64;
-    Ok(blob)
+    Ok((blob, source))
 }
 
 /// GET_INFO.
@@ -245,7 +248,7 @@ fn ask(kernel: &Tables, outcome: &mut TableOutcome) -> Result<GetInfo, RestoreEr
 }
 
 fn encode(
-    table: &Table,
+    table: Table,
     info: &GetInfo,
     policies: &[Option<KeptPolicy>; HOOKS],
 ) -> Result<Blob, RestoreError> {

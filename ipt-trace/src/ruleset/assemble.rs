@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::table::{Chain, Jump, Table};
+use super::table::{Chain, Jump, RuleId, Table};
 use crate::kernel::Family;
 use crate::kernel::abi::{
     Counters, ERROR_TARGET, EXTENSION_HEADER, EXTENSION_NAME, GetInfo, HOOKS, Replace,
@@ -109,10 +109,10 @@ pub enum AssembleError {
     TooLarge(String),
 }
 
-/// Lays out a table. `info` is the kernel's present one; `kept` has a policy for each built-in
+/// Lays out a table, and lets go of its entries on the way. `info` is the kernel's present one; `kept` has a policy for each built-in
 /// chain that the file gives none.
 pub fn assemble(
-    table: &Table,
+    mut table: Table,
     info: &GetInfo,
     kept: &[Option<KeptPolicy>; HOOKS],
 ) -> Result<Blob, AssembleError> {
@@ -128,8 +128,9 @@ pub fn assemble(
             expected,
         });
     }
-    let too_large = || AssembleError::TooLarge(table.name.clone());
-    let plan = Plan::of(table);
+    let name = table.name.clone();
+    let too_large = || AssembleError::TooLarge(name.clone());
+    let plan = Plan::of(&table);
     let size = u32::try_from(plan.size).map_err(|_| too_large())?;
     let mut writer = Writer {
         family: table.family,
@@ -140,7 +141,7 @@ pub fn assemble(
         kept: Vec::new(),
     };
     let mut head = Replace {
-        name: table_name(&table.name).ok_or_else(too_large)?,
+        name: table_name(&name).ok_or_else(too_large)?,
         valid_hooks: info.valid_hooks,
         num_entries: 0,
         size,
@@ -150,15 +151,15 @@ pub fn assemble(
         counters: 0,
     };
     for id in &plan.order {
-        let chain = &table.chains[*id as usize];
-        if let Some(hook) = chain.hook {
+        let first = table.chains[*id as usize].first;
+        if let Some(hook) = table.chains[*id as usize].hook {
             head.hook_entry[hook] = writer.offset();
-            writer.rules(table, chain, &plan);
+            writer.rules(&mut table, first, &plan);
             head.underflow[hook] = writer.offset();
-            writer.policy(table, chain, kept[hook])?;
+            writer.policy(&table, &table.chains[*id as usize], kept[hook])?;
         } else {
-            writer.error(&chain.name);
-            writer.rules(table, chain, &plan);
+            writer.error(&table.chains[*id as usize].name);
+            writer.rules(&mut table, first, &plan);
             writer.standard(verdict::RETURN);
         }
     }
@@ -223,12 +224,16 @@ impl Writer {
         u32::try_from(self.end - size_of::<Replace>()).unwrap_or(u32::MAX)
     }
 
-    fn rules(&mut self, table: &Table, chain: &Chain, plan: &Plan) {
-        for (id, rule) in table.rules(chain) {
+    /// The rules of a chain, from its first on.
+    fn rules(&mut self, table: &mut Table, first: RuleId, plan: &Plan) {
+        let mut next = first;
+        while let Some(&rule) = table.rules.get(next as usize) {
+            let id = next;
+            next = rule.next;
             let start = self.end;
             self.end += table.entries.size(rule.at);
             let entry = &mut self.message[start..self.end];
-            table.entries.write(rule.at, entry);
+            table.entries.take(rule.at, entry);
             let counters = counters_of(self.family, entry);
             if let Some(origin) = table.origin(id) {
                 self.kept.push(KeptCounters {

@@ -84,7 +84,7 @@ fn lay_out(table: &Table) -> LaidOut {
         verdict: verdict::DROP,
         index: 0,
     };
-    let blob = assemble(table, &before, &[Some(kept); HOOKS]).expect("a table that fits");
+    let blob = assemble(table.clone(), &before, &[Some(kept); HOOKS]).expect("a table that fits");
     let (head, bytes) = Replace::read_from_prefix(&blob.message).expect("a head");
     let Replace {
         name,

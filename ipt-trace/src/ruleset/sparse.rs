@@ -16,15 +16,29 @@ const LIKE: u64 = 1 << (COUNT_BITS - 1);
 /// How many words the head itself tells of.
 const IN_HEAD: usize = 64 - COUNT_BITS;
 
+/// Words of a chunk. More than the longest entry has, and few enough that an index into it takes 16
+/// bits of a place.
+const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 16;
+
 /// Entries one after another. Each is a head, more bits of what is there if it has more than
 /// [`IN_HEAD`] words, and the words that are not zero.
 ///
 /// One that is like another has a head with [`LIKE`], what it is like instead of the count, and
 /// bits of which words differ; then those.
+///
+/// They lie in chunks, so that those that were taken out make room for what they are laid out to.
 #[derive(Clone, Debug, Default)]
 pub struct SparseEntries {
-    words: Vec<u64>,
+    chunks: Vec<Chunk>,
     models: Vec<Model>,
+}
+
+/// Some entries, and how many of them were not taken yet.
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    words: Vec<u64>,
+    left: usize,
 }
 
 /// An entry that others are like.
@@ -55,11 +69,35 @@ const fn further_bits(count: usize) -> usize {
     count.saturating_sub(IN_HEAD).div_ceil(64)
 }
 
+/// The words that an entry of at most so many goes behind, and its place; `None` if there is no room
+/// for more.
+fn room(chunks: &mut Vec<Chunk>, words: usize) -> Option<(&mut Vec<u64>, u32)> {
+    let last = chunks.last();
+    if last.is_none_or(|chunk| chunk.words.len() + words > CHUNK) {
+        chunks.push(Chunk {
+            words: Vec::with_capacity(CHUNK),
+            left: 0,
+        });
+    }
+    let index = u32::try_from(chunks.len() - 1).ok()?;
+    let chunk = chunks.last_mut()?;
+    let start = u32::try_from(chunk.words.len()).ok()?;
+    if index >> (u32::BITS - CHUNK_BITS) != 0 {
+        return None;
+    }
+    chunk.left += 1;
+    Some((&mut chunk.words, index << CHUNK_BITS | start))
+}
+
 impl SparseEntries {
     /// None yet, with room for about so many bytes of text.
     pub fn with_capacity(text: usize) -> Self {
+        let room = (text / size_of::<u64>()).min(CHUNK);
         Self {
-            words: Vec::with_capacity(text / size_of::<u64>()),
+            chunks: vec![Chunk {
+                words: Vec::with_capacity(room),
+                left: 0,
+            }],
             models: Vec::new(),
         }
     }
@@ -95,32 +133,32 @@ impl SparseEntries {
     /// Adds an entry that is like a model but for the words that may differ. Gives its place, or
     /// `None` if there is no room for more.
     pub fn push_like(&mut self, id: ModelId, entry: &[u8]) -> Option<u32> {
-        let start = self.words.len();
-        let place = u32::try_from(start).ok()?;
         let model = self.models.get(id as usize)?;
-        self.words.push(0);
+        let (words, place) = room(&mut self.chunks, 1 + IN_HEAD)?;
+        let start = words.len();
+        words.push(0);
         let mut differ = 0;
         for (index, &at) in model.may_differ.iter().enumerate() {
             let word = word_at(entry, at);
             if word != word_at(&model.entry, at) {
                 differ |= 1 << index;
-                self.words.push(word);
+                words.push(word);
             }
         }
-        self.words[start] = differ << COUNT_BITS | LIKE | u64::from(id);
+        words[start] = differ << COUNT_BITS | LIKE | u64::from(id);
         Some(place)
     }
 
     /// Adds an entry, whose length is a multiple of eight and less than 64 KiB. Gives its place,
     /// or `None` if there is no room for more.
     pub fn push(&mut self, entry: &[u8]) -> Option<u32> {
-        let start = self.words.len();
-        let place = u32::try_from(start).ok()?;
         let count = entry.len() / size_of::<u64>();
         let further = further_bits(count);
+        let (all, place) = room(&mut self.chunks, 1 + further + count)?;
+        let start = all.len();
         // Every word is written, and only one that is not zero stays: no branch to guess.
-        self.words.resize(start + 1 + further + count, 0);
-        let (bits, words) = self.words[start..].split_at_mut(1 + further);
+        all.resize(start + 1 + further + count, 0);
+        let (bits, words) = all[start..].split_at_mut(1 + further);
         let mut end = 0;
         let mut pack = |part: &[u8]| {
             let mut there = 0;
@@ -137,13 +175,17 @@ impl SparseEntries {
         for (bits, part) in bits[1..].iter_mut().zip(rest.chunks(64 * size_of::<u64>())) {
             *bits = pack(part);
         }
-        let end = start + 1 + further + end;
-        self.words.truncate(end);
+        all.truncate(start + 1 + further + end);
         Some(place)
     }
 
-    fn head(&self, place: u32) -> u64 {
-        self.words.get(place as usize).copied().unwrap_or(0)
+    /// The words from a place on; none if it was taken with the last of its chunk.
+    fn words(&self, place: u32) -> &[u64] {
+        let chunk = self.chunks.get((place >> CHUNK_BITS) as usize);
+        let start = place as usize % CHUNK;
+        chunk
+            .and_then(|chunk| chunk.words.get(start..))
+            .unwrap_or_default()
     }
 
     /// What the entry of this head is like, if anything.
@@ -154,7 +196,7 @@ impl SparseEntries {
 
     /// Bytes of the entry at a place.
     pub fn size(&self, place: u32) -> usize {
-        let head = self.head(place);
+        let head = self.words(place).first().copied().unwrap_or(0);
         match self.model(head) {
             Some(model) => model.entry.len(),
             None => count(head) * size_of::<u64>(),
@@ -164,44 +206,58 @@ impl SparseEntries {
     /// Writes the words of the entry at a place that are not zero; `out` is as long as the entry,
     /// and zero.
     pub fn write(&self, place: u32, out: &mut [u8]) {
-        let start = place as usize;
-        let head = self.head(place);
-        if let Some(model) = self.model(head) {
-            self.write_like(model, start, out);
+        let Some((&head, words)) = self.words(place).split_first() else {
             return;
-        }
-        let count = count(head);
-        let mut next = start + 1 + further_bits(count);
-        let mut put = |first: usize, mut bits: u64| {
-            while bits != 0 {
-                let index = first + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let word = self.words.get(next).copied().unwrap_or(0);
-                next += 1;
-                let at = index * size_of::<u64>();
-                if let Some(place) = out.get_mut(at..at + size_of::<u64>()) {
-                    place.copy_from_slice(&word.to_ne_bytes());
-                }
-            }
         };
-        put(0, head >> COUNT_BITS);
-        for index in 0..further_bits(count) {
-            let bits = self.words.get(start + 1 + index).copied().unwrap_or(0);
-            put(IN_HEAD + 64 * index, bits);
+        match self.model(head) {
+            Some(model) => write_like(model, head, words, out),
+            None => write_words(head, words, out),
         }
     }
 
-    fn write_like(&self, model: &Model, start: usize, out: &mut [u8]) {
-        out.copy_from_slice(&model.entry);
-        let mut differ = self.words[start] >> COUNT_BITS;
-        for word in &self.words[start + 1..] {
-            if differ == 0 {
-                break;
+    /// Writes an entry for the last time: each is taken once at most.
+    pub fn take(&mut self, place: u32, out: &mut [u8]) {
+        self.write(place, out);
+        if let Some(chunk) = self.chunks.get_mut((place >> CHUNK_BITS) as usize) {
+            chunk.left = chunk.left.saturating_sub(1);
+            if chunk.left == 0 {
+                chunk.words = Vec::new();
             }
-            let at = usize::from(model.may_differ[differ.trailing_zeros() as usize]);
-            differ &= differ - 1;
-            out[at..at + size_of::<u64>()].copy_from_slice(&word.to_ne_bytes());
         }
+    }
+}
+
+fn write_words(head: u64, words: &[u64], out: &mut [u8]) {
+    let further = further_bits(count(head)).min(words.len());
+    let (bits, words) = words.split_at(further);
+    let mut words = words.iter();
+    let mut put = |first: usize, mut bits: u64| {
+        while bits != 0 {
+            let index = first + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            let word = words.next().copied().unwrap_or(0);
+            let at = index * size_of::<u64>();
+            if let Some(place) = out.get_mut(at..at + size_of::<u64>()) {
+                place.copy_from_slice(&word.to_ne_bytes());
+            }
+        }
+    };
+    put(0, head >> COUNT_BITS);
+    for (index, bits) in bits.iter().enumerate() {
+        put(IN_HEAD + 64 * index, *bits);
+    }
+}
+
+fn write_like(model: &Model, head: u64, words: &[u64], out: &mut [u8]) {
+    out.copy_from_slice(&model.entry);
+    let mut differ = head >> COUNT_BITS;
+    for word in words {
+        if differ == 0 {
+            break;
+        }
+        let at = usize::from(model.may_differ[differ.trailing_zeros() as usize]);
+        differ &= differ - 1;
+        out[at..at + size_of::<u64>()].copy_from_slice(&word.to_ne_bytes());
     }
 }
 

@@ -17,9 +17,8 @@ pub fn encode(rules: &Path, message: &Path) -> Result<(), String> {
     let mut input = BufReader::new(file);
     let tables = parse_stream(&mut input, 0, Options::replacing(Family::Ipv4))
         .map_err(|error| format!("{error:?}"))?;
-    let [table] = tables.as_slice() else {
-        return Err(format!("{} tables instead of one", tables.len()));
-    };
+    let [table] = <[_; 1]>::try_from(tables)
+        .map_err(|tables| format!("{} tables instead of one", tables.len()))?;
     let kernel = Tables::open(Family::Ipv4).map_err(|error| error.to_string())?;
     let info = kernel
         .info(&table.name)

@@ -52,7 +52,7 @@ fn parsed(text: &str) -> Table {
 fn replace(table: &Table) -> bool {
     let kernel = Tables::open(Family::Ipv4).expect("a raw socket");
     let info = kernel.info(&table.name).expect("GET_INFO");
-    let mut blob = assemble(table, &info, &[None; HOOKS]).expect("a table that fits");
+    let mut blob = assemble(table.clone(), &info, &[None; HOOKS]).expect("a table that fits");
     kernel.replace(&table.name, &mut blob.message).is_ok()
 }
 
