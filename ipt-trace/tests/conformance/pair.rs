@@ -163,9 +163,23 @@ impl Pair {
         let (ours, theirs) = self.run(file);
         if ours.is_accepted() != theirs.is_accepted() {
             // Where one holds a rule more, the next file would not meet the same on both sides.
-            self.run(&File::flushing(&file.table, &[]));
+            self.empty(&file.table);
         }
         (ours, theirs)
+    }
+
+    /// Leaves nothing in this table nor in the last one, so that the next file meets the same.
+    pub fn empty(&mut self, table: &str) {
+        self.run(&File::flushing(table, &[]));
+    }
+
+    /// What theirs alone makes of a file; if it takes it, the two do not hold the same any more.
+    pub fn theirs(&self, file: &File) -> Outcome {
+        self.theirs
+            .files
+            .send(file.clone())
+            .expect("a worker at work");
+        self.theirs.outcomes.recv().expect("a worker at work")
     }
 
     fn run(&self, file: &File) -> (Outcome, Outcome) {

@@ -136,7 +136,7 @@ fn is_unloadable(outcome: &Outcome) -> bool {
 }
 
 /// Whether theirs found nothing to complain of before it asked the kernel.
-fn is_kernels(message: &str) -> bool {
+pub fn is_kernels(message: &str) -> bool {
     message
         .lines()
         .any(|line| line.contains(": line ") && line.ends_with(" failed"))

@@ -63,6 +63,7 @@ const GETADDRINFO: &[&str] = &[
 const PREFIXES: &[&str] = &[
     "--ctorig",
     "--ctrepl",
+    "--to: ",
     "--connlimit-mask: ",
     "--hmark-src-prefix: ",
     "--hmark-dst-prefix: ",
@@ -104,6 +105,12 @@ const ON_PURPOSE: &[Known] = &[
     ),
     refused("is not a number of seconds", &["."], UPPER_BITS),
     refused("is no day (1 to 7", &[], UPPER_BITS),
+    refused("is not a time like", &["--timest"], UPPER_BITS),
+    refused(
+        "\"-1\" is not a time like",
+        &["--rateest-"],
+        "iptables makes 0 of a negative time",
+    ),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
         "is faster than the kernel can count",
@@ -157,6 +164,12 @@ const ON_PURPOSE: &[Known] = &[
             "--oif",
         ],
         reason: UNREADABLE,
+    },
+    Known {
+        kind: Kind::Text,
+        said: "-type ",
+        words: &["--icmp-type ", "--icmpv6-type "],
+        reason: "iptables-save leaves the last of a range of codes out",
     },
     Known {
         kind: Kind::Text,

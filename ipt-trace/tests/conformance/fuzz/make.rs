@@ -10,9 +10,9 @@ use super::rule::{Part, Rule};
 use super::samples::{Samples, Template, option};
 use super::value;
 
-/// How many rules come for one extension in one table before the next: another table takes both
-/// programs a restore more.
-const RULES_IN_A_ROW: usize = 8;
+/// How many rules come for one extension in one table before the next: those that are taken are
+/// compared at once.
+const RULES_IN_A_ROW: usize = 32;
 
 /// Protocols after `-p`.
 const PROTOCOLS: [&str; 14] = [
@@ -39,8 +39,6 @@ pub struct Maker {
     samples: Samples,
     matches: Vec<&'static Extension>,
     targets: Vec<&'static Extension>,
-    /// The extension and the table that it is about now, and for how many rules more.
-    focus: Option<(&'static Extension, &'static str, usize)>,
 }
 
 impl Maker {
@@ -62,13 +60,20 @@ impl Maker {
             samples,
             matches: of(Role::Match),
             targets: of(Role::Target),
-            focus: None,
         }
     }
 
-    /// The next rule; none if there is no extension to make it of.
-    pub fn rule(&mut self) -> Option<Rule> {
-        let (focus, table) = self.focus()?;
+    /// Some rules about one extension in one table; none if there is no extension.
+    pub fn row(&mut self) -> Vec<Rule> {
+        let Some((focus, table)) = self.focus() else {
+            return Vec::new();
+        };
+        (0..RULES_IN_A_ROW)
+            .map(|_| self.rule(focus, table))
+            .collect()
+    }
+
+    fn rule(&mut self, focus: &'static Extension, table: &'static str) -> Rule {
         let mut rule = Rule {
             table: table.to_owned(),
             chain: self.chain(table),
@@ -102,14 +107,10 @@ impl Maker {
         if self.random.percent(33) {
             self.spoil(&mut rule);
         }
-        Some(rule)
+        rule
     }
 
     fn focus(&mut self) -> Option<(&'static Extension, &'static str)> {
-        if let Some((extension, table, left @ 1..)) = self.focus {
-            self.focus = Some((extension, table, left - 1));
-            return Some((extension, table));
-        }
         let count = self.matches.len() + self.targets.len();
         if count == 0 {
             return None;
@@ -125,7 +126,6 @@ impl Maker {
             _ if self.random.percent(10) => any,
             tables => *self.random.pick(tables),
         };
-        self.focus = Some((extension, table, RULES_IN_A_ROW - 1));
         Some((extension, table))
     }
 

@@ -5,6 +5,7 @@ mod make;
 mod random;
 mod rule;
 mod samples;
+mod scout;
 mod value;
 
 use std::collections::BTreeMap;
@@ -14,12 +15,14 @@ use std::time::{Duration, Instant};
 use ipt_trace::kernel::Family;
 
 use crate::case::Files;
-use crate::pair::Pair;
-use crate::verdict::{Difference, Kind, Verdict, compare};
+use crate::pair::{File, Outcome, Pair};
+use crate::support::isolated;
+use crate::verdict::{Difference, Kind, Verdict, compare, is_kernels};
 use make::Maker;
 use random::Random;
 use rule::Rule;
 use samples::Samples;
+use scout::Scout;
 
 /// How many rules of one look are made shorter, which takes many runs; more of them are counted.
 const SHRUNK: usize = 4;
@@ -60,11 +63,13 @@ pub struct Findings {
     refused: usize,
     by_kernel: usize,
     groups: BTreeMap<(Kind, String), Group>,
+    /// Rules of one file that differ together, but not alone.
+    together: Vec<(Family, File, Difference)>,
 }
 
 /// Runs random rules of both families, at the same time.
 pub fn run(plan: &Plan) -> Findings {
-    let of_family = |family| Fuzzer::new(family, plan).run(Instant::now() + plan.time);
+    let of_family = |family| isolated(|| Fuzzer::new(family, plan).run(Instant::now() + plan.time));
     std::thread::scope(|scope| {
         let other = scope.spawn(|| of_family(Family::Ipv6));
         let mut findings = of_family(Family::Ipv4);
@@ -76,6 +81,7 @@ pub fn run(plan: &Plan) -> Findings {
 /// Both programs and the rules of one family.
 struct Fuzzer {
     family: Family,
+    scout: Scout,
     pair: Pair,
     maker: Maker,
     findings: Findings,
@@ -95,6 +101,7 @@ impl Fuzzer {
         let random = Random::new(plan.seed ^ stream);
         Self {
             family,
+            scout: Scout::new(family),
             pair: Pair::new(family),
             maker: Maker::new(family, random, samples, plan.only),
             findings: Findings::default(),
@@ -104,21 +111,77 @@ impl Fuzzer {
 
     fn run(mut self, end: Instant) -> Findings {
         while Instant::now() < end {
-            let Some(rule) = self.maker.rule() else {
+            let rules = self.maker.row();
+            if rules.is_empty() {
                 break;
-            };
-            self.findings.rules += 1;
-            match judge(&mut self.pair, &rule) {
-                Ok(Verdict::Taken) => self.findings.taken += 1,
-                Ok(Verdict::Refused { by_kernel }) => {
-                    self.findings.refused += 1;
-                    self.findings.by_kernel += usize::from(by_kernel);
-                }
-                Ok(_) => {}
-                Err(difference) => self.explain(rule, difference),
+            }
+            self.findings.rules += rules.len();
+            self.pair.empty(&rules[0].table);
+            let (good, bad): (Vec<_>, Vec<_>) = rules
+                .into_iter()
+                .partition(|rule| self.scout.takes(&rule.file()));
+            for rule in bad {
+                self.judge_refused(&rule);
+            }
+            if !good.is_empty() {
+                self.judge_taken(&good);
             }
         }
         self.findings
+    }
+
+    /// Of a rule that ours will refuse.
+    fn judge_refused(&mut self, rule: &Rule) {
+        match self.pair.theirs(&rule.file()) {
+            Outcome::Accepted { .. } => {
+                self.judge_one(rule);
+            }
+            Outcome::Refused(message) => self.count_refused(is_kernels(&message)),
+            Outcome::Died(_) => self.count_refused(false),
+        }
+    }
+
+    /// Of rules that ours will take: all at once, and in halves where they are not the same. Says
+    /// whether a difference was found.
+    fn judge_taken(&mut self, rules: &[Rule]) -> bool {
+        if let [rule] = rules {
+            return self.judge_one(rule);
+        }
+        let file = Rule::file_of(rules);
+        let verdict = judge(&mut self.pair, &file);
+        if let Ok(Verdict::Taken) = verdict {
+            self.findings.taken += rules.len();
+            return false;
+        }
+        let (first, second) = rules.split_at(rules.len() / 2);
+        let found = [first, second].map(|half| self.judge_taken(half));
+        match verdict {
+            Err(difference) if !found.contains(&true) => {
+                let together = &mut self.findings.together;
+                together.push((self.family, file, difference));
+                true
+            }
+            _ => found.contains(&true),
+        }
+    }
+
+    /// Says whether it differs.
+    fn judge_one(&mut self, rule: &Rule) -> bool {
+        match judge(&mut self.pair, &rule.file()) {
+            Ok(Verdict::Taken) => self.findings.taken += 1,
+            Ok(Verdict::Refused { by_kernel }) => self.count_refused(by_kernel),
+            Ok(_) => {}
+            Err(difference) => {
+                self.explain(rule.clone(), difference);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn count_refused(&mut self, by_kernel: bool) {
+        self.findings.refused += 1;
+        self.findings.by_kernel += usize::from(by_kernel);
     }
 
     /// Finds the group of a rule that differs, by making it as short as can be.
@@ -134,12 +197,14 @@ impl Fuzzer {
         let kind = difference.kind;
         let mut last = None;
         let pair = &mut self.pair;
-        let rule = rule.shrink(SHRINK_TRIES, |candidate| match judge(pair, candidate) {
-            Err(difference) if difference.kind == kind => {
-                last = Some(difference);
-                true
+        let rule = rule.shrink(SHRINK_TRIES, |candidate| {
+            match judge(pair, &candidate.file()) {
+                Err(difference) if difference.kind == kind => {
+                    last = Some(difference);
+                    true
+                }
+                _ => false,
             }
-            _ => false,
         });
         let difference = last.unwrap_or(difference);
         let key = (kind, self::look(&rule, &difference));
@@ -156,9 +221,9 @@ impl Fuzzer {
     }
 }
 
-/// Runs a rule. What ours does not know, while theirs takes it, is a difference here.
-fn judge(pair: &mut Pair, rule: &Rule) -> Result<Verdict, Difference> {
-    let (ours, theirs) = pair.judge(&rule.file());
+/// Runs a file.
+fn judge(pair: &mut Pair, file: &File) -> Result<Verdict, Difference> {
+    let (ours, theirs) = pair.judge(file);
     match compare(&ours, &theirs) {
         Verdict::Differs(difference) => Err(difference),
         verdict => Ok(verdict),
@@ -210,6 +275,7 @@ impl Findings {
         self.taken += other.taken;
         self.refused += other.refused;
         self.by_kernel += other.by_kernel;
+        self.together.extend(other.together);
         for (key, group) in other.groups {
             self.add(key, group);
         }
@@ -222,7 +288,7 @@ impl Findings {
 
     /// Whether nothing differs but what is meant to.
     pub fn is_clean(&self) -> bool {
-        self.groups.values().all(|group| group.reason.is_some())
+        self.together.is_empty() && self.groups.values().all(|group| group.reason.is_some())
     }
 
     /// Prints the groups, the most frequent last, and the totals.
@@ -243,9 +309,20 @@ impl Findings {
                 println!("    {line}");
             }
         }
+        for (family, file, difference) in &self.together {
+            println!(
+                "{} together only: {}",
+                family.name(),
+                difference.kind.words()
+            );
+            print!("{}", file.text);
+            for line in difference.detail.lines() {
+                println!("    {line}");
+            }
+        }
         println!(
             "{} rules of seed {seed} in {:.1} s: {} taken, {} refused ({} of them by the kernel), {} \
-             differ on purpose, {} differ in {} ways",
+             differ on purpose, {} differ in {} ways, {} files differ as a whole only",
             self.rules,
             elapsed.as_secs_f64(),
             self.taken,
@@ -254,6 +331,7 @@ impl Findings {
             self.count(|group| group.reason.is_some()).0,
             self.count(|group| group.reason.is_none()).0,
             self.count(|group| group.reason.is_none()).1,
+            self.together.len(),
         );
     }
 

@@ -30,7 +30,14 @@ impl Rule {
 
     /// The restore file that has this rule only.
     pub fn file(&self) -> File {
-        File::flushing(&self.table, &[self.line()])
+        Self::file_of(std::slice::from_ref(self))
+    }
+
+    /// The restore file that has these rules, which are of the same table.
+    pub fn file_of(rules: &[Self]) -> File {
+        let table = rules.first().map_or("filter", |rule| &rule.table);
+        let lines: Vec<_> = rules.iter().map(Self::line).collect();
+        File::flushing(table, &lines)
     }
 
     /// What it is about, without values: rules that fail for the same reason look the same then.
