@@ -127,23 +127,36 @@ const TYPES_6: Types = &[
     ("redirect", 137, None),
 ];
 
-/// A name or the start of just one, or `type[/code]`.
+/// A name or the start of just one, or `type[/code[:code]]`.
 fn parse(words: &[&str], context: Context, data: &mut [u8]) -> Result<(), String> {
     let word = words[0];
     let types = match context.family {
         Family::Ipv4 => TYPES,
         Family::Ipv6 => TYPES_6,
     };
-    let (kind, code) = match parse_name(word, types)? {
-        Some(found) => found,
+    let (kind, codes) = match parse_name(word, types)? {
+        Some((kind, code)) => (kind, code.map(|code| (code, code))),
         None => match word.split_once('/') {
-            Some((kind, code)) => (byte(kind)?, Some(byte(code)?)),
-            None => (byte(word)?, None),
+            Some((kind, codes)) => (only_type(kind)?, Some(range(codes)?)),
+            None => (only_type(word)?, None),
         },
     };
-    let (first, last) = code.map_or((0, 0xff), |code| (code, code));
+    let (first, last) = codes.unwrap_or((0, 0xff));
     data[..3].copy_from_slice(&[kind, first, last]);
     Ok(())
+}
+
+/// A type, or a range of just one.
+fn only_type(word: &str) -> Result<u8, String> {
+    match range(word)? {
+        (first, last) if first == last => Ok(first),
+        _ => Err(format!("\"{word}\" is more than one type")),
+    }
+}
+
+fn range(word: &str) -> Result<(u8, u8), String> {
+    let (first, last) = word.split_once(':').unwrap_or((word, word));
+    Ok((byte(first)?, byte(last)?))
 }
 
 fn byte(word: &str) -> Result<u8, String> {
@@ -176,6 +189,7 @@ fn parse_name(word: &str, types: Types) -> Result<Option<(u8, Option<u8>)>, Stri
 fn print(data: &[u8], out: &mut Vec<u8>) {
     let _ = match (data[0], data[1], data[2]) {
         (kind, 0, 0xff) => write!(out, " {kind}"),
-        (kind, code, _) => write!(out, " {kind}/{code}"),
+        (kind, first, last) if first == last => write!(out, " {kind}/{first}"),
+        (kind, first, last) => write!(out, " {kind}/{first}:{last}"),
     };
 }
