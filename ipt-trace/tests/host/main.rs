@@ -46,13 +46,13 @@ fn main() -> ExitCode {
         eprintln!("skipping the tests of --tui: {reason}");
     }
     let not_thorough = missing.clone().or_else(|| {
-        let reason = "they want an idle machine; IPT_TRACE_THOROUGH=1 runs them";
+        let reason = "it wants an idle machine; IPT_TRACE_THOROUGH=1 runs it";
         (!support::effort::is_thorough()).then(|| reason.to_owned())
     });
     if let (Some(reason), None, false) = (&not_thorough, &missing, args.list) {
-        eprintln!("skipping three tests: {reason}");
+        eprintln!("skipping a test: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 16] = [
+    let groups: [(&[Test], &Option<String>); 15] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -67,7 +67,6 @@ fn main() -> ExitCode {
         (trace::TESTS, &missing),
         (metrics::TESTS, &missing),
         (tui::TESTS, &no_tmux),
-        (traffic::THOROUGH, &not_thorough),
         (trace::THOROUGH, &not_thorough),
     ];
     let trials = groups
