@@ -56,7 +56,7 @@ impl Obstacles {
     /// Those of the running kernel and this process, as far as they can be seen without trying.
     pub fn look() -> Self {
         Self {
-            bpf: privileges().or_else(kernel_age),
+            bpf: privileges().or_else(kernel_age).or_else(lockdown),
             kprobes: kprobes(),
         }
     }
@@ -126,6 +126,20 @@ fn kernel_age() -> Option<String> {
     (running.code() < KernelVersion::new(5, 8, 0).code()).then(|| {
         "this kernel is older than 5.8 and has no BPF ring buffer, which the probes write to"
             .to_owned()
+    })
+}
+
+/// Where the kernel says how far it is locked down (security/lockdown/lockdown.c).
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+
+fn lockdown() -> Option<String> {
+    // Where it cannot be seen, loading the programs will tell.
+    let levels = fs::read_to_string(LOCKDOWN).ok()?;
+    levels.contains("[confidentiality]").then(|| {
+        format!(
+            "the kernel is locked down for confidentiality ({LOCKDOWN}), and takes no BPF programs \
+             that read memory"
+        )
     })
 }
 

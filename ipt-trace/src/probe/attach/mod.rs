@@ -221,10 +221,12 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = error.source();
     }
-    // A verifier's log has its verdict on the last lines.
+    // A verifier's log has its verdict on the last line but for figures.
+    let figures = ["stack depth ", "processed ", "verification time "];
     let lines: Vec<_> = text
         .lines()
         .filter(|line| !line.trim().is_empty())
+        .filter(|line| !figures.iter().any(|word| line.starts_with(word)))
         .collect();
     match lines[..] {
         [first, .., before, last] if lines.len() > 3 => format!("{first} … {before} {last}"),
