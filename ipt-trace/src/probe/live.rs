@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -68,7 +70,7 @@ pub struct Stream {
     softirq_ns: Option<u64>,
     counted_ns: u64,
     last_record: Instant,
-    loaded: [bool; MODULES.len()],
+    loaded: [Option<Loaded>; MODULES.len()],
 }
 
 impl Stream {
@@ -86,7 +88,7 @@ impl Stream {
             softirq_ns: None,
             counted_ns: monotonic_ns(),
             last_record: now,
-            loaded: MODULES.map(is_loaded),
+            loaded: MODULES.map(loaded),
         }
     }
 
@@ -146,17 +148,19 @@ impl Stream {
         if attached.tier() != Tier::Kprobe {
             return None;
         }
-        let loaded = MODULES.map(is_loaded);
+        let loaded = MODULES.map(loaded);
         if loaded == self.loaded {
             return None;
         }
         let mut come = false;
         for ((module, before), now) in MODULES.iter().zip(self.loaded).zip(loaded) {
-            match (before, now) {
-                (true, false) => attached.forget_module(module),
-                (false, true) => come = true,
-                _ => {}
+            if before == now {
+                continue;
             }
+            if before.is_some() {
+                attached.forget_module(module);
+            }
+            come |= now.is_some();
         }
         self.loaded = loaded;
         if come {
@@ -191,10 +195,16 @@ impl Softirqs {
     }
 }
 
-/// Whether a module is there: its state says so once its functions may be called.
-fn is_loaded(module: &str) -> bool {
+/// A module that is there, as its folder's inode: one that went and came again has another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loaded(u64);
+
+/// A module, if it is there: its state says so once its functions may be called.
+fn loaded(module: &str) -> Option<Loaded> {
     let folder = Path::new("/sys/module").join(module);
+    let inode = fs::metadata(&folder).ok()?.ino();
     // What is built in has no state.
-    std::fs::read_to_string(folder.join("initstate"))
-        .map_or_else(|_| folder.exists(), |state| state.trim_end() == "live")
+    let state = fs::read_to_string(folder.join("initstate"));
+    let is_live = state.map_or(true, |state| state.trim_end() == "live");
+    is_live.then_some(Loaded(inode))
 }
