@@ -302,8 +302,8 @@ pub struct Trace {
     #[arg(short, long)]
     pub wide: bool,
     /// Which probes trace
-    #[arg(long, value_enum, default_value_t = TraceProbes::Auto)]
-    pub probes: TraceProbes,
+    #[arg(long, value_enum, default_value_t = Measuring::Auto)]
+    pub probes: Measuring,
     /// Print nothing but the lines: neither what is attached nor the summary
     #[arg(short, long)]
     pub quiet: bool,
@@ -360,17 +360,6 @@ pub enum LineFormat {
     Text,
     /// JSON Lines
     Json,
-}
-
-/// Values of `--probes` of a trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum TraceProbes {
-    /// The best that this kernel allows
-    Auto,
-    /// Kernel functions and tracepoints
-    Kprobe,
-    /// Tracepoints only
-    Tracepoint,
 }
 
 /// The family that a flag `--ipv6` chooses.

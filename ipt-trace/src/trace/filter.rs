@@ -4,7 +4,7 @@ use super::{
     engine::Swap,
     event::{Event, Netns},
 };
-use crate::report::Family;
+use crate::{kernel, report::Family};
 
 /// What an event must be like. Of each list, one entry must fit; an empty list lets all pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,15 +31,22 @@ pub struct Filter {
 impl Filter {
     /// Whether the event of a swap may pass, by what is known of it so far.
     pub fn may_pass(&self, swap: &Swap) -> bool {
-        one_of(&self.tables, |table| swap.table == *table)
-            && one_of(&self.namespaces, |wanted| {
-                swap.netns
-                    .as_ref()
-                    .is_some_and(|netns| is_netns(netns, wanted))
-            })
+        let netns = swap.netns.as_ref();
+        self.may_pass_on(swap.family, &swap.table)
+            && netns.is_none_or(|netns| self.may_pass_in(netns))
+    }
+
+    /// Whether an event on this table may pass.
+    pub fn may_pass_on(&self, family: kernel::Family, table: &str) -> bool {
+        one_of(&self.tables, |wanted| wanted == table)
             && self
                 .family
-                .is_none_or(|family| Family::from(swap.family) == family)
+                .is_none_or(|wanted| wanted == Family::from(family))
+    }
+
+    /// Whether an event in this network namespace may pass.
+    pub fn may_pass_in(&self, netns: &Netns) -> bool {
+        one_of(&self.namespaces, |wanted| is_netns(netns, wanted))
     }
 
     /// Whether an event passes.

@@ -6,17 +6,17 @@ mod tui;
 
 use std::io::{self, IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::args::{self, FamilyName, TraceProbes};
+use super::args::{self, FamilyName};
 use super::exit::Failure;
 use super::log;
-use crate::probe::{Options, PointState, Request, Session};
+use crate::probe::{Options, PointState, Session};
 use crate::report::Family;
 use crate::trace::diff::{self, Differ};
 use crate::trace::recorder::{Limits, Recorder};
@@ -25,9 +25,6 @@ use printer::Printer;
 
 /// How many lines may wait for whoever reads standard output: a few megabytes.
 const PRINTER_ROOM: usize = 2048;
-
-/// How many replaces may wait for their difference.
-const DIFF_ROOM: usize = 4096;
 
 /// How many lines may wait to be recorded.
 const RECORD_ROOM: usize = 1024;
@@ -45,11 +42,7 @@ pub fn run(command: &args::Trace) -> Result<(), Failure> {
     // Signals count from here on, also while probes are being attached.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(Failure::kernel)?;
     let config = Config {
-        request: match command.probes {
-            TraceProbes::Auto => Request::Auto,
-            TraceProbes::Kprobe => Request::Kprobe,
-            TraceProbes::Tracepoint => Request::Tracepoint,
-        },
+        request: command.probes.into(),
         options: Options {
             log: command.verbose,
             follow: false,
@@ -72,7 +65,7 @@ pub fn run(command: &args::Trace) -> Result<(), Failure> {
     let handle = tracer.handle();
     listen(signals, handle.clone());
     if command.diff {
-        diff(&mut tracer, command.diff_share / 100.0)?;
+        diff(&mut tracer, command)?;
     }
     if let Some(server) = server {
         metrics::serve(&mut tracer, server, command.quiet || command.tui)?;
@@ -124,17 +117,20 @@ fn output(
 }
 
 /// Has tables read after replaces, on a thread of its own.
-fn diff(tracer: &mut Tracer, share: f64) -> Result<(), Failure> {
-    let differ = Differ::new(tracer.handle(), share);
-    let (sender, requests) = sync_channel(DIFF_ROOM);
+fn diff(tracer: &mut Tracer, command: &args::Trace) -> Result<(), Failure> {
+    let share = command.diff_share / 100.0;
+    let differ = Differ::new(tracer.handle(), share, filter(command));
+    // Not bounded, since one that is missing would leave its difference waiting. No more wait in it
+    // than come while one table is read.
+    let (sender, requests) = channel();
     let thread = thread::Builder::new()
         .name("diff".to_owned())
         .spawn(move || differ.run(&requests))
         .map_err(Failure::kernel)?;
     tracer.accompany(thread);
-    // Where so many wait already, one more is in the difference of a later one.
     tracer.watch(Box::new(move |seen| {
-        drop(sender.try_send(diff::Request::of(seen)));
+        // A thread that panicked has said so.
+        drop(sender.send(diff::Request::of(seen)));
     }));
     Ok(())
 }

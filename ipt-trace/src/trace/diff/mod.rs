@@ -4,11 +4,13 @@ mod budget;
 mod compare;
 mod differ;
 mod rules;
+mod tables;
+mod waiting;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::event::Netns;
+use super::{engine::Swap, event::Netns};
 use crate::report::Family;
 pub use differ::{Differ, Request};
 
@@ -29,13 +31,39 @@ pub struct Diff {
     /// Why it is not known what changed; null if it is.
     pub reason: Option<String>,
     /// Whether it may have in it what others changed before, after which the table was not read:
-    /// the table's size was not what it was when it was read last.
+    /// the table's size was not what it was when it was read last, or somebody replaced a table of
+    /// this name whose network namespace is not known.
     pub others_too: bool,
     /// Rules in the table now; null if it could not be read.
     pub rules: Option<u64>,
     /// How long the read took that this took, with the mutex held for most of it; null if there was
     /// none.
     pub read_ns: Option<u64>,
+}
+
+impl Diff {
+    /// Of a swap's table, of which nothing is known yet.
+    fn of(swap: &Swap) -> Self {
+        Self {
+            events: Vec::new(),
+            netns: swap.netns.clone(),
+            family: swap.family.into(),
+            table: swap.table.clone(),
+            chains: None,
+            reason: None,
+            others_too: false,
+            rules: None,
+            read_ns: None,
+        }
+    }
+
+    /// Of a swap of which it is not known what it changed.
+    fn unknown(swap: &Swap, reason: String) -> Self {
+        Self {
+            reason: Some(reason),
+            ..Self::of(swap)
+        }
+    }
 }
 
 /// What changed in a chain.

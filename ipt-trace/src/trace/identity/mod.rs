@@ -17,7 +17,8 @@ use std::{
 
 use ipt_trace_common::{Record, Site};
 
-use self::{hierarchy::Hierarchy, netns::Names, process::Stat};
+pub use self::netns::Names;
+use self::{hierarchy::Hierarchy, process::Stat};
 use super::event::{Netns, Process};
 
 /// More threads than this are not remembered; whoever was not heard of for longest goes first.
