@@ -45,14 +45,7 @@ fn main() -> ExitCode {
     if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
         eprintln!("skipping the tests of --tui: {reason}");
     }
-    let not_thorough = missing.clone().or_else(|| {
-        let reason = "it wants an idle machine; IPT_TRACE_THOROUGH=1 runs it";
-        (!support::effort::is_thorough()).then(|| reason.to_owned())
-    });
-    if let (Some(reason), None, false) = (&not_thorough, &missing, args.list) {
-        eprintln!("skipping a test: {reason}");
-    }
-    let groups: [(&[Test], &Option<String>); 15] = [
+    let groups: [(&[Test], &Option<String>); 14] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -67,7 +60,6 @@ fn main() -> ExitCode {
         (trace::TESTS, &missing),
         (metrics::TESTS, &missing),
         (tui::TESTS, &no_tmux),
-        (trace::THOROUGH, &not_thorough),
     ];
     let trials = groups
         .into_iter()

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::program::{Feed as _, RESTORE, ipt_trace};
-use crate::support::{Test, program};
+use crate::support::{Test, namespace, program};
 
 pub const TESTS: &[Test] = &[
     ("metrics_are_what_contrib_asks_for", contrib_asks_for_these),
@@ -34,9 +33,7 @@ impl Traced {
             .finish()
             .expect_success();
         // Other tests replace tables meanwhile.
-        let netns = fs::metadata("/proc/thread-self/ns/net")
-            .expect("a namespace")
-            .ino();
+        let netns = namespace::inode();
         let mut child = ipt_trace(["trace", "--metrics", ":0", "--reads"])
             .args(["--netns", &netns.to_string()])
             .stdin(Stdio::null())

@@ -1,15 +1,14 @@
 //! `trace --tui`, driven in tmux as by a person.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::Test;
 use crate::support::program::{self, Feed as _};
+use crate::support::{Test, namespace};
 
 pub const TESTS: &[Test] = &[
     ("the_view_follows_keys_and_gives_the_terminal_back", keys),
@@ -31,9 +30,7 @@ struct Tmux {
 impl Tmux {
     fn start(name: &str, environment: &str) -> Self {
         // Other tests replace tables meanwhile.
-        let netns = fs::metadata("/proc/thread-self/ns/net")
-            .expect("a namespace")
-            .ino();
+        let netns = namespace::inode();
         let tmux = Self {
             socket: format!("/tmp/ipt-trace-{name}-{}", std::process::id()),
         };

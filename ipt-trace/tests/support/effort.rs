@@ -22,7 +22,7 @@ pub fn figures(text: &str) {
 }
 
 /// Whether they are to be as long as they are meant to be.
-pub fn is_thorough() -> bool {
+fn is_thorough() -> bool {
     std::env::var_os(THOROUGH).is_some()
 }
 

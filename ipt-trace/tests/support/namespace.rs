@@ -1,5 +1,7 @@
 //! Threads in network and mount namespaces of their own.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -51,4 +53,11 @@ pub fn enter() -> nix::Result<()> {
         MsFlags::empty(),
         Some("mode=755"),
     )
+}
+
+/// The inode of this thread's network namespace.
+pub fn inode() -> u64 {
+    fs::metadata("/proc/thread-self/ns/net")
+        .expect("a namespace")
+        .ino()
 }

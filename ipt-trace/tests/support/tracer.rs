@@ -100,6 +100,11 @@ impl Tracer {
         }
     }
 
+    /// The lines so far.
+    pub fn seen(&self) -> &[Value] {
+        &self.seen
+    }
+
     /// Ends it; gives all lines and what was on standard error.
     pub fn finish(self) -> (Vec<Value>, String) {
         self.signal(Signal::SIGTERM);

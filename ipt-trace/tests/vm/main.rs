@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [(&[Test], Option<String>); 8] = [
+    let groups: [(&[Test], Option<String>); 9] = [
         (tables::TESTS, None),
         (trace::WITHOUT_MODULES, None),
         (kprobe::TESTS, None),
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         (disturbance::TESTS, None),
         (growth::TESTS, growth::missing()),
         (trace::TESTS, None),
+        (trace::LAST, None),
     ];
     let mut trials = Vec::new();
     for (tests, not_here) in groups {

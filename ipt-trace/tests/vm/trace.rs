@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -14,14 +15,18 @@ use crate::support::{Feed as _, ipt_trace};
 
 /// Before any module is loaded.
 pub const WITHOUT_MODULES: &[Test] = &[(
-    "a_module_that_is_loaded_later_is_traced",
-    a_module_that_is_loaded_later,
+    "modules_that_come_and_go_are_traced",
+    modules_that_come_and_go,
 )];
+
+/// What cannot be undone while the machine runs.
+pub const LAST: &[Test] = &[("a_locked_down_kernel_is_told", locked_down)];
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
     ("containers_are_named_by_their_cgroup", containers),
     ("kprobes_that_are_switched_off_are_noticed", switched_off),
+    ("tracefs_need_not_be_mounted", without_tracefs),
     ("nothing_stays_after_many_traces", nothing_stays),
 ];
 
@@ -49,7 +54,17 @@ fn is_inside(event: &Value) -> bool {
     site.is_some_and(|window| window["site"].is_string()) && event["mutex"]["hold_ns"].is_u64()
 }
 
-fn a_module_that_is_loaded_later() {
+/// Appends rules until one is seen from inside.
+#[track_caller]
+fn expect_inside(tracer: &mut Tracer) {
+    let seen = (0..10).any(|_| {
+        let pid = append();
+        is_inside(&tracer.event_of(pid))
+    });
+    assert!(seen, "the probes of modules that came later see nothing");
+}
+
+fn modules_that_come_and_go() {
     assert!(
         !Path::new("/sys/module/x_tables").exists(),
         "so this tests nothing"
@@ -57,20 +72,80 @@ fn a_module_that_is_loaded_later() {
     let mut tracer = Tracer::start(&[]);
     let first = append();
     tracer.event_of(first);
-    let attached = |line: &Value| {
-        let text = line["text"].as_str().unwrap_or_default();
-        text.contains("a module was loaded")
-    };
-    tracer.find(attached).expect("a notice");
-    let is_inside = (0..10).any(|_| {
-        let pid = append();
-        is_inside(&tracer.event_of(pid))
-    });
-    assert!(
-        is_inside,
-        "the probes of modules that came later see nothing"
-    );
+    tracer.find(is_of_modules).expect("a notice");
+    expect_inside(&mut tracer);
+    // Gone and back before anybody looks: the probes sit on functions that are no more.
+    for _ in 0..2 {
+        let before = count(&mut tracer);
+        // A table with rules keeps its module.
+        let flushed = ["-F", "INPUT"];
+        at("iptables-legacy", flushed).finish().expect_success();
+        at("rmmod", ["iptable_filter", "ip_tables"])
+            .finish()
+            .expect_success();
+        let last = append();
+        tracer.event_of(last);
+        assert!(
+            (0..100).any(|_| {
+                std::thread::sleep(Duration::from_millis(50));
+                count(&mut tracer) > before
+            }),
+            "no notice"
+        );
+        expect_inside(&mut tracer);
+    }
     tracer.finish();
+}
+
+fn is_of_modules(line: &Value) -> bool {
+    let text = line["text"].as_str().unwrap_or_default();
+    text.contains("a module was loaded or unloaded")
+}
+
+/// How often modules came or went so far.
+fn count(tracer: &mut Tracer) -> usize {
+    tracer.read();
+    tracer
+        .seen()
+        .iter()
+        .filter(|line| is_of_modules(line))
+        .count()
+}
+
+/// Where nobody has mounted tracefs, the trace does, for itself alone.
+fn without_tracefs() {
+    for place in ["/sys/kernel/tracing", "/sys/kernel/debug"] {
+        umount2(place, MntFlags::MNT_DETACH).expect("it is mounted");
+    }
+    let mut tracer = Tracer::start(&[]);
+    expect_inside(&mut tracer);
+    tracer.finish();
+    let events = Path::new("/sys/kernel/tracing/events");
+    assert!(!events.exists(), "it is mounted for others too");
+}
+
+fn locked_down() {
+    const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+    let (nothing, flags) = (None::<&str>, MsFlags::empty());
+    if !Path::new(LOCKDOWN).exists() {
+        let folder = "/sys/kernel/security";
+        mount(
+            Some("securityfs"),
+            folder,
+            Some("securityfs"),
+            flags,
+            nothing,
+        )
+        .expect("securityfs");
+    }
+    fs::write(LOCKDOWN, "confidentiality").expect("a kernel that locks down");
+    let traced = ipt_trace(["trace", "--duration", "100ms"]).finish();
+    assert_eq!(traced.code, Some(1), "{traced:#?}");
+    let reason = "the kernel is locked down for confidentiality";
+    assert!(traced.stderr.contains(reason), "{traced:#?}");
+    let restored = ipt_trace(["restore"]).feed("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n");
+    assert!(restored.succeeded(), "{restored:#?}");
+    assert!(restored.stdout.contains(reason), "{restored:#?}");
 }
 
 fn inside() {

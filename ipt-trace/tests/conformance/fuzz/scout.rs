@@ -50,9 +50,7 @@ impl Scout {
                 && info
                     .ok()
                     .and_then(|info| assemble(table, &info, &[None; HOOKS]).ok())
-                    .is_some_and(|mut blob| {
-                        self.kernel.replace(&name, &mut blob.message).is_ok()
-                    })
+                    .is_some_and(|mut blob| self.kernel.replace(&name, &mut blob.message).is_ok())
         })
     }
 }

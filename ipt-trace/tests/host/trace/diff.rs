@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{feed, run};
-use crate::support::effort::{Chance, figures, rounds};
-use crate::support::program::at;
+use crate::support::effort::{Chance, figures};
+use crate::support::namespace;
 use crate::support::tracer::{Tracer, is_event_of};
 use crate::support::{Feed as _, ipt_trace, oracle};
 
@@ -66,6 +66,9 @@ fn place(value: &Value) -> Option<usize> {
         .map(|place| usize::try_from(place).expect("a place") - 1)
 }
 
+/// Each takes some milliseconds.
+const EDITS: usize = 200;
+
 /// Words for iptables that change something; `None` for what the table does not let be done.
 fn edit(chance: &mut Chance, table: &Saved) -> Vec<String> {
     let chains: Vec<_> = table.keys().collect();
@@ -95,57 +98,106 @@ fn edit(chance: &mut Chance, table: &Saved) -> Vec<String> {
     words.split(' ').map(str::to_owned).collect()
 }
 
-/// After each of many random edits, the difference is that of what iptables-legacy-save prints
-/// before and after it.
+/// An edit, and the table after it.
+struct Edit {
+    pid: u32,
+    words: Vec<String>,
+    after: Saved,
+}
+
+/// Through many random edits, one right after the other, the differences are those of what
+/// iptables-legacy-save prints.
 pub fn random_edits() {
     let mut chance = Chance::new();
     run(
         "iptables-legacy",
         &["-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP"],
     );
-    let mut tracer = Tracer::start(&["--diff", "--diff-share", "50"]);
-    let mut before = saved();
-    // The table as it is at the beginning is read as soon as that may be.
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let edits = rounds(25, 200);
-    let (mut checked, mut unseen) = (0, 0);
-    for _ in 0..edits {
-        let words = edit(&mut chance, &before);
-        let pid = feed(&mut at("iptables-legacy", &words), "");
+    // Others on the machine replace tables that take long to read.
+    let netns = namespace::inode().to_string();
+    let mut tracer = Tracer::start(&["--diff", "--diff-share", "100", "--netns", &netns]);
+    let is_ready = |line: &Value| {
+        let text = line["text"].as_str().unwrap_or_default();
+        text.contains("what changes is known from here on")
+    };
+    tracer.find(is_ready).expect("it reads the table first");
+    let before = saved();
+    let mut edits: Vec<Edit> = Vec::new();
+    for _ in 0..EDITS {
+        let words = edit(
+            &mut chance,
+            edits.last().map_or(&before, |edit| &edit.after),
+        );
+        let pid = run("iptables-legacy", &words);
         let after = saved();
-        let number = tracer.event_of(pid)["number"].clone();
-        let of = |line: &Value| {
-            let events = line["events"].as_array();
-            line["type"] == "diff" && events.is_some_and(|events| events.contains(&number))
-        };
-        let diff = tracer
-            .find(of)
-            .unwrap_or_else(|| panic!("no difference of {words:?}"));
-        assert_eq!(diff["table"], "filter");
-        if diff["chains"].is_null() {
-            // It was gone before its namespace could be opened.
-            unseen += 1;
-        } else if diff["others_too"] == false {
-            assert_eq!(apply(&diff, before), after, "{words:?}: {diff:#}");
-            let rules: usize = after.values().map(|(_, rules)| rules.len()).sum();
-            assert_eq!(diff["rules"], rules);
-            checked += 1;
-        }
-        before = after;
+        edits.push(Edit { pid, words, after });
     }
-    figures(&format!(
-        "{checked} of {edits} differences compared, {unseen} not seen"
-    ));
-    assert!(
-        checked * 2 > edits,
-        "{checked} of {edits} were compared, {unseen} not seen"
-    );
     let own = tracer.pid();
     let (lines, _) = tracer.finish();
     assert!(
         !lines.iter().any(|line| is_event_of(line, own)),
         "its own reads"
     );
+    let (alone, together, unseen) = follow(&before, &edits, &lines);
+    figures(&format!(
+        "{EDITS} edits: {alone} differences of one, {together} of several, {unseen} not seen"
+    ));
+    assert!(
+        alone * 2 > EDITS,
+        "{alone} of {EDITS} by themselves, {together} together, {unseen} not seen"
+    );
+}
+
+/// Holds each difference against the table before and after it. Says how many were of one edit and
+/// of several, and how many edits were in none.
+fn follow(before: &Saved, edits: &[Edit], lines: &[Value]) -> (usize, usize, usize) {
+    // Which edits an event's number is of, by their places.
+    let places: BTreeMap<u64, usize> = edits
+        .iter()
+        .enumerate()
+        .filter_map(|(place, edit)| {
+            let event = lines.iter().find(|line| is_event_of(line, edit.pid))?;
+            Some((event["number"].as_u64()?, place))
+        })
+        .collect();
+    let mut diffs: Vec<(Vec<usize>, &Value)> = lines
+        .iter()
+        .filter(|line| line["type"] == "diff" && line["chains"].is_array())
+        .map(|diff| {
+            let events = diff["events"].as_array().expect("numbers").iter();
+            let numbers = events.map(|number| number.as_u64().expect("a number"));
+            let mut of: Vec<_> = numbers.map(|number| places[&number]).collect();
+            of.sort_unstable();
+            (of, diff)
+        })
+        .collect();
+    diffs.sort_by_key(|(of, _)| of.clone());
+    let (mut table, mut alone, mut together, mut seen) = (before.clone(), 0, 0, 0);
+    for (at, (of, diff)) in diffs.iter().enumerate() {
+        let (first, last) = (of[0], of[of.len() - 1]);
+        table = apply(diff, table);
+        // Edits that were not seen may have come before the table was read.
+        let next = diffs.get(at + 1).map_or(edits.len(), |(of, _)| of[0]);
+        let fits = |edit: &Edit| edit.after == table;
+        assert!(
+            edits[last..next].iter().any(fits),
+            "{:?}: {diff:#}\nmakes {table:#?}\nof {:#?}",
+            edits[first..next]
+                .iter()
+                .map(|edit| &edit.words)
+                .collect::<Vec<_>>(),
+            edits[last].after,
+        );
+        let rules: usize = table.values().map(|(_, rules)| rules.len()).sum();
+        assert_eq!(diff["rules"], rules);
+        seen += of.len();
+        *(if of.len() == 1 {
+            &mut alone
+        } else {
+            &mut together
+        }) += 1;
+    }
+    (alone, together, edits.len() - seen)
 }
 
 /// Reads take no more than their share: most replaces of a large table are told together.
