@@ -1,6 +1,6 @@
 //! A running `ipt-trace trace`, whose lines are read as they come.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{LazyLock, OnceLock};
@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A trace that writes JSON Lines.
 pub struct Tracer {
-    child: Child,
+    child: Running,
     lines: Receiver<Value>,
     seen: Vec<Value>,
     rest: JoinHandle<String>,
@@ -28,14 +28,15 @@ impl Tracer {
     /// Starts one and waits until it is attached. Each of its lines is checked against the schema.
     pub fn start(options: &[&str]) -> Self {
         let words = ["trace", "--format", "json"];
-        let mut child = ipt_trace(words.iter().chain(options))
+        let child = ipt_trace(words.iter().chain(options))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program");
+        let mut child = Running(child);
         let (sender, lines) = channel();
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let stdout = BufReader::new(child.0.stdout.take().expect("a pipe"));
         thread::spawn(move || {
             for line in stdout.lines() {
                 let line = line.expect("text");
@@ -45,7 +46,7 @@ impl Tracer {
                 }
             }
         });
-        let rest = wait_until_attached(child.stderr.take().expect("a pipe"));
+        let rest = wait_until_attached(child.0.stderr.take().expect("a pipe"));
         Self {
             child,
             lines,
@@ -55,12 +56,12 @@ impl Tracer {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().try_into().expect("a process id"));
+        let pid = Pid::from_raw(self.child.0.id().try_into().expect("a process id"));
         kill(pid, signal).expect("it runs");
     }
 
@@ -117,28 +118,51 @@ impl Tracer {
             check(&line);
             self.seen.push(line);
         }
-        let status = self.child.wait().expect("its end");
+        let status = self.child.0.wait().expect("its end");
         let stderr = self.rest.join().expect("its standard error");
         assert!(status.success(), "{status}: {stderr}");
         (self.seen, stderr)
     }
 }
 
+/// A process that does not outlive the test that started it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Waits for the line that says what is attached; the rest is read on a thread.
 pub fn wait_until_attached(stderr: ChildStderr) -> JoinHandle<String> {
-    let mut stderr = BufReader::new(stderr);
+    const ATTACHED: &str = "probes attached";
+    let (sender, lines) = channel();
+    let thread = thread::spawn(move || {
+        let mut lines = BufReader::new(stderr).lines();
+        for line in lines.by_ref() {
+            let line = line.expect("text");
+            let attached = line.contains(ATTACHED);
+            // Nobody listens where the patience has ended.
+            if sender.send(line).is_err() || attached {
+                break;
+            }
+        }
+        let rest: Vec<_> = lines.map(|line| line.expect("text")).collect();
+        rest.join("\n")
+    });
     let mut text = String::new();
-    while !text.contains("probes attached") {
-        let before = text.len();
-        let read = stderr.read_line(&mut text).expect("text");
-        assert!(read > 0, "it ended: {text}");
-        assert!(text.len() > before);
+    let deadline = Instant::now() + PATIENCE;
+    while !text.contains(ATTACHED) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) => text.push_str(&line),
+            Err(error) => panic!("{error}: {text}"),
+        }
     }
-    thread::spawn(move || {
-        let mut rest = String::new();
-        stderr.read_to_string(&mut rest).expect("text");
-        rest
-    })
+    thread
 }
 
 pub fn is_event_of(line: &Value, pid: u32) -> bool {
