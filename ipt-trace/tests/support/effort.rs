@@ -13,6 +13,11 @@ pub fn rounds(usual: usize, thorough: usize) -> usize {
     if is_thorough() { thorough } else { usual }
 }
 
+/// How long to do something.
+pub fn length(usual: Duration, thorough: Duration) -> Duration {
+    if is_thorough() { thorough } else { usual }
+}
+
 /// Prints what came of a test, for the record.
 pub fn figures(text: &str) {
     if is_thorough() {

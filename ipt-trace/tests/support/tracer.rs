@@ -126,7 +126,7 @@ impl Tracer {
 }
 
 /// A process that does not outlive the test that started it.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::Test;
+use crate::support::effort;
 use crate::support::program::at;
-use crate::support::tracer::{Tracer, is_event_of};
+use crate::support::tracer::{Running, Tracer, is_event_of};
 use crate::support::{Feed as _, ipt_trace};
 
 /// Before any module is loaded.
@@ -21,6 +22,9 @@ pub const WITHOUT_MODULES: &[Test] = &[(
 
 /// What cannot be undone while the machine runs.
 pub const LAST: &[Test] = &[("a_locked_down_kernel_is_told", locked_down)];
+
+/// How long traces come and go if there is time.
+const SOAK: Duration = Duration::from_mins(10);
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
@@ -211,19 +215,51 @@ fn switched_off() {
     tracer.wait();
 }
 
-fn nothing_stays() {
+/// What the probes leave in the kernel: kprobes, and the numbers of programs, maps and links.
+fn state() -> (String, [usize; 3]) {
     const LIST: &str = "/sys/kernel/debug/kprobes/list";
-    let state = || {
-        let kprobes = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
-        (kprobes, aya::programs::loaded_programs().count())
-    };
+    let kprobes = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
+    let programs = aya::programs::loaded_programs().count();
+    let maps = aya::maps::loaded_maps().count();
+    let links = aya::programs::loaded_links().count();
+    (kprobes, [programs, maps, links])
+}
+
+/// Replaces and reads of both families, again and again.
+fn load() -> Running {
+    const LOOP: &str = "\
+        while :; do \
+            for legacy in iptables-legacy ip6tables-legacy; do \
+                $legacy -A INPUT -j ACCEPT; $legacy-save; $legacy -F; \
+            done; \
+        done > /dev/null";
+    let child = at("sh", ["-c", LOOP]).spawn().expect("a shell");
+    Running(child)
+}
+
+fn nothing_stays() {
     let before = state();
-    for _ in 0..2 {
-        ipt_trace(["trace", "--duration", "50ms", "-q"])
-            .finish()
-            .expect_success();
+    let load = load();
+    let (start, mut times) = (Instant::now(), 0);
+    while times == 0 || start.elapsed() < effort::length(Duration::ZERO, SOAK) {
+        for words in [
+            "trace --duration 50ms -q",
+            "restore --noflush",
+            "exec -- iptables-legacy -S",
+        ] {
+            let run = ipt_trace(words.split(' ')).feed("*filter\n-A INPUT -j DROP\nCOMMIT\n");
+            assert!(run.succeeded(), "{words}: {run:#?}");
+        }
+        times += 1;
     }
+    drop(load);
     assert_eq!(state(), before);
+    effort::figures(&format!(
+        "{times} traces, restores and commands in {} s under load; programs, maps and links \
+         are {:?} before and after",
+        start.elapsed().as_secs(),
+        before.1
+    ));
     let mut tracer = Tracer::start(&[]);
     let pid = append();
     tracer.event_of(pid);
