@@ -36,7 +36,7 @@ const NAP: Duration = Duration::from_millis(5);
 const GRACE: Duration = Duration::from_millis(500);
 
 /// How long a single probe is waited for.
-const PATIENCE_NS: u64 = 1_000_000_000;
+const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// What the sender noted.
 struct Sent {
