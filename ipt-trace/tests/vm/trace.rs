@@ -196,18 +196,18 @@ fn switched_off() {
     append();
     let mut tracer = Tracer::start(&[]);
     fs::write(SWITCH, "0").expect("kprobes are off");
-    for _ in 0..6 {
-        append();
-    }
-    let last = append();
-    let event = tracer.event_of(last);
-    let noticed = tracer.find(|line| {
-        line["text"]
-            .as_str()
-            .is_some_and(|text| text.contains("do not fire"))
+    let is_told = |line: &Value| {
+        let text = line["text"].as_str();
+        text.is_some_and(|text| text.contains("do not fire"))
+    };
+    let mut event = Value::Null;
+    let noticed = (0..20).any(|_| {
+        event = tracer.event_of(append());
+        tracer.read();
+        tracer.seen().iter().any(is_told)
     });
     fs::write(SWITCH, "1").expect("kprobes are on");
-    assert!(noticed.is_some());
+    assert!(noticed, "nothing is told: {event:#}");
     assert!(!is_inside(&event));
     let pid = append();
     assert!(is_inside(&tracer.event_of(pid)));
