@@ -119,6 +119,8 @@ pub struct Engine {
     calls: u64,
     /// Ends of calls whose beginning was lost, so that nobody knows what they did.
     unexplained: u64,
+    /// The swaps of which no event comes.
+    eventless: Vec<SwapId>,
 }
 
 impl Engine {
@@ -160,6 +162,7 @@ impl Engine {
             number: 0,
             calls: 0,
             unexplained: 0,
+            eventless: Vec::new(),
         }
     }
 
@@ -176,6 +179,11 @@ impl Engine {
     /// How many calls lost their beginning, so that it is not known what they did.
     pub const fn unexplained(&self) -> u64 {
         self.unexplained
+    }
+
+    /// The swaps of which no event comes, since the last time that this was asked.
+    pub fn eventless(&mut self) -> Vec<SwapId> {
+        std::mem::take(&mut self.eventless)
     }
 
     /// Kernel symbols by address, as far as records needed them.
@@ -444,6 +452,7 @@ impl Engine {
     fn event(&mut self, kind: Kind, replace: &Replace, records: Vec<Record>) -> Option<Finished> {
         let Some(detail) = report::Replace::observed(replace, self.losses, self.base_ns) else {
             self.unexplained += 1;
+            self.eventless.extend(swaps(replace));
             return None;
         };
         let first = replace.operations.first()?;
@@ -490,15 +499,8 @@ impl Engine {
             detail,
             records,
         };
-        let swaps = replace.operations.iter().filter(|operation| {
-            operation.call == Some(Call::SetReplace) && operation.result == Some(0)
-        });
-        Some(Finished {
-            event,
-            swaps: swaps
-                .map(|operation| (operation.tid, operation.end_ns))
-                .collect(),
-        })
+        let swaps = swaps(replace).collect();
+        Some(Finished { event, swaps })
     }
 
     fn symbols_of(&self, records: &[Record]) -> BTreeMap<u64, String> {
@@ -516,6 +518,14 @@ impl Engine {
             .filter_map(|operation| self.records.remove(&(operation.tid, operation.start_ns)));
         kept.flatten().collect()
     }
+}
+
+/// The swaps among a replace's operations.
+fn swaps(replace: &Replace) -> impl Iterator<Item = SwapId> {
+    let swaps = replace.operations.iter().filter(|operation| {
+        operation.call == Some(Call::SetReplace) && operation.result == Some(0)
+    });
+    swaps.map(|operation| (operation.tid, operation.end_ns))
 }
 
 /// When the last of a replace's operations ended.

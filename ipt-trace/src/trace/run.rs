@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    engine::{self, Engine, Finished, Swap},
+    engine::{self, Engine, Finished, Swap, SwapId},
     event::{Level, Message, Notice},
     filter::Filter,
     hub::Hub,
@@ -113,8 +113,8 @@ pub enum Seen<'a> {
     Swap(&'a Swap),
     /// An event is over and about to be told.
     Told(&'a Finished),
-    /// An event is over and not told, because of the filter.
-    Filtered(&'a Finished),
+    /// These swaps are of no event that is told, because of the filter or since too little was seen.
+    Untold(&'a [SwapId]),
 }
 
 /// See [`Tracer::watch`].
@@ -283,12 +283,16 @@ impl Tracer {
             if !self.filter.passes(&finished.event) {
                 self.tally.add_filtered();
                 self.vitals.update(|vitals| vitals.filtered += 1);
-                self.show(Seen::Filtered(&finished));
+                self.show(Seen::Untold(&finished.swaps));
                 continue;
             }
             self.tally.add(&finished.event);
             self.show(Seen::Told(&finished));
             self.hub.publish(&Message::Event(Arc::new(finished.event)));
+        }
+        let eventless = self.engine.eventless();
+        if !eventless.is_empty() {
+            self.show(Seen::Untold(&eventless));
         }
     }
 

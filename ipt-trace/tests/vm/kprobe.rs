@@ -102,12 +102,6 @@ fn added_counters() {
     };
     let ns = number(&window["ns"]);
     assert!(ns > 0 && ns < call.ns(), "{window:#?}");
-    // Every entry's counters are added in it, so that it is most of the call's work.
-    let swap = number(&replace.windows("swap")[0]["ns"]);
-    assert!(
-        ns > swap,
-        "{ns} ns for 2 000 counters, {swap} ns for the swap"
-    );
     assert!(
         report.verdict().contains("grows with"),
         "{}",

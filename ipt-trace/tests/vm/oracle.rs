@@ -37,6 +37,9 @@ const RESTORES: usize = 16;
 const SHARE: f64 = 0.1;
 const MICROSECONDS: f64 = 3.0;
 
+/// The calls of each restore, by which its holds of the mutex are told apart.
+const CALLS: [&str; 4] = ["get_info", "get_entries", "set_replace", "set_add_counters"];
+
 /// The tracer writes whole microseconds.
 const ROUNDING: f64 = 1.0;
 
@@ -221,12 +224,14 @@ fn check(replace: &Value) -> f64 {
     micros(number(&check.expect("a check")["ns"]))
 }
 
-fn holds(replaces: &[Value]) -> Vec<f64> {
+/// The hold of one of each restore's calls.
+fn holds(replaces: &[Value], call: &str) -> Vec<f64> {
     let all = replaces
         .iter()
         .filter_map(|replace| replace["mutex"]["calls"].as_array());
     all.flatten()
-        .map(|call| micros(number(&call["hold_ns"])))
+        .filter(|one| one["call"] == call)
+        .map(|one| micros(number(&one["hold_ns"])))
         .collect()
 }
 
@@ -282,17 +287,29 @@ fn the_kernels_tracer_sees_the_same_windows() {
             replaces.iter().map(check).collect(),
             ("check_enter", "check_exit"),
         ),
-        ("mutex hold", holds(replaces), ("held", "unlock")),
     ];
     for (kind, ours, (start, end)) in kinds {
         let theirs = seen.each_ref().map(|events| between(events, start, end));
-        compare(kind, &ours, &theirs);
+        compare(kind, &ours, &theirs, true);
+    }
+    let theirs = seen
+        .each_ref()
+        .map(|events| between(events, "held", "unlock"));
+    for (place, call) in CALLS.iter().enumerate() {
+        let theirs = theirs.each_ref().map(|holds| {
+            let those = holds.iter().skip(place).step_by(CALLS.len());
+            those.copied().collect()
+        });
+        // GET_INFO holds the mutex for a microsecond or two, which drown in the probes at its ends.
+        let is_long = *call != "get_info";
+        let kind = format!("mutex hold of {call}");
+        compare(&kind, &holds(replaces, call), &theirs, is_long);
     }
 }
 
-/// Prints both columns, and makes sure that they agree: each of ours with its bounds, and the
-/// median of all with the middle.
-fn compare(kind: &str, ours: &[f64], [older, newer]: &[Vec<(f64, f64)>; 2]) {
+/// Prints both columns, and makes sure that they agree: each of ours with its bounds, and most with
+/// the middle, unless the probes are nearly all that is between them.
+fn compare(kind: &str, ours: &[f64], [older, newer]: &[Vec<(f64, f64)>; 2], is_long: bool) {
     assert_eq!(ours.len(), older.len(), "{kind}: {ours:?} {older:?}");
     assert_eq!(ours.len(), newer.len(), "{kind}: {ours:?} {newer:?}");
     println!("{kind}: ours, the kernel's tracer's (its bounds), in µs");
@@ -311,7 +328,7 @@ fn compare(kind: &str, ours: &[f64], [older, newer]: &[Vec<(f64, f64)>; 2]) {
     let agree = apart.iter().filter(|apart| **apart <= 1.0).count();
     println!("  {agree} of {} within 10 % or 3 µs", apart.len());
     assert!(
-        apart[apart.len() / 2] <= 1.0,
+        !is_long || apart[apart.len() / 2] <= 1.0,
         "{kind}: most are further apart"
     );
 }

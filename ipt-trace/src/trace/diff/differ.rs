@@ -56,7 +56,7 @@ impl Request {
             Seen::Told(finished) => {
                 Self::Belongs(finished.swaps.clone(), Some(finished.event.number))
             }
-            Seen::Filtered(finished) => Self::Belongs(finished.swaps.clone(), None),
+            Seen::Untold(swaps) => Self::Belongs(swaps.to_vec(), None),
         }
     }
 }
