@@ -158,6 +158,7 @@ const ON_PURPOSE: &[Known] = &[
             "--physdev-out",
             "--rateest",
             "--name",
+            "--hashlimit-name",
             "--label",
             "--genre",
             "--gateway",

@@ -116,18 +116,32 @@ impl Fuzzer {
                 break;
             }
             self.findings.rules += rules.len();
-            self.pair.empty(&rules[0].table);
-            let (good, bad): (Vec<_>, Vec<_>) = rules
-                .into_iter()
-                .partition(|rule| self.scout.takes(&rule.file()));
-            for rule in bad {
-                self.judge_refused(&rule);
-            }
-            if !good.is_empty() {
-                self.judge_taken(&good);
-            }
+            self.judge_row(rules);
         }
         self.findings
+    }
+
+    /// Rules that were made for the same table. Both programs begin with it empty, and only a rule
+    /// that was put into another makes them empty it again, for which both must see it.
+    fn judge_row(&mut self, rules: Vec<Rule>) {
+        let Some(table) = rules.first().map(|rule| rule.table.clone()) else {
+            return;
+        };
+        self.pair.empty(&table);
+        let (row, strays): (Vec<_>, Vec<_>) =
+            rules.into_iter().partition(|rule| rule.table == table);
+        let (good, bad): (Vec<_>, Vec<_>) = row
+            .into_iter()
+            .partition(|rule| self.scout.takes(&rule.file()));
+        for rule in bad {
+            self.judge_refused(&rule);
+        }
+        if !good.is_empty() {
+            self.judge_taken(&good);
+        }
+        for rule in strays {
+            self.judge_one(&rule);
+        }
     }
 
     /// Of a rule that ours will refuse.
