@@ -59,6 +59,8 @@ impl Extension {
         }
         let context = Context {
             inverted: invert,
+            // What it works for, also where `-p` comes only later.
+            protocol: self.protocol.unwrap_or(context.protocol),
             ..context
         };
         option

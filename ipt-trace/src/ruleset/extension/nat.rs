@@ -262,8 +262,7 @@ fn parse_range(
 
 /// The addresses and the ports of a range.
 fn split_range(word: &str, family: Family) -> Result<(&str, Option<&str>), String> {
-    let inner = word.strip_prefix('[');
-    let Some(inner) = inner.filter(|_| family == Family::Ipv6) else {
+    let Some((before, inner)) = word.split_once('[').filter(|_| family == Family::Ipv6) else {
         return Ok(match word.split_once(':') {
             // With more than one colon it is an IPv6 address.
             Some((_, ports)) if family == Family::Ipv6 && ports.contains(':') => (word, None),
@@ -271,7 +270,7 @@ fn split_range(word: &str, family: Family) -> Result<(&str, Option<&str>), Strin
             None => (word, None),
         });
     };
-    match inner.split_once(']') {
+    match inner.split_once(']').filter(|_| before.is_empty()) {
         Some((addresses, "")) => Ok((addresses, None)),
         Some((addresses, rest)) if rest.starts_with(':') => Ok((addresses, Some(&rest[1..]))),
         _ => Err(format!("\"{word}\" is not like [first-last]:ports")),

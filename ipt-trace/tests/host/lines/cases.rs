@@ -419,6 +419,8 @@ pub const TCP_AND_UDP: &[Case] = &[
     same("-A INPUT -p udp --dport 018"),
     same("-A INPUT -m udp -p udp -m udp --dp 1"),
     same("-A INPUT -p udp --syn"),
+    same("-A INPUT -m tcp --dport tftp -p tcp"),
+    same("-A INPUT -m sctp --dport ssh -p sctp"),
     same("-A INPUT -p udp -m udp --dport 1 --dport 2"),
     same("-A INPUT -p udplite --dport 53"),
     same("-A INPUT -p sctp -m udp --dport 53"),
