@@ -90,6 +90,9 @@ pub struct Restore {
     /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
     #[arg(short = 'M', long, value_name = "PROGRAM")]
     pub modprobe: Option<PathBuf>,
+    /// Taken as iptables takes it, which says that it is not implemented
+    #[arg(short, hide = true)]
+    pub binary: bool,
     /// Which probes measure
     #[arg(long, value_enum, default_value_t = Probes::Auto)]
     pub probes: Probes,
@@ -211,6 +214,12 @@ pub struct Save {
     /// The program that loads modules, instead of the one in /proc/sys/kernel/modprobe
     #[arg(short = 'M', long, value_name = "PROGRAM")]
     pub modprobe: Option<PathBuf>,
+    /// Taken as iptables takes it, which says that it is not implemented
+    #[arg(short, hide = true)]
+    pub binary: bool,
+    /// Taken as iptables takes it, which prints the tables as it does without
+    #[arg(short, long, hide = true)]
+    pub dump: bool,
 }
 
 /// `generate`.

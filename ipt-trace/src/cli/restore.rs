@@ -36,6 +36,9 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     if command.wait_interval.is_some() {
         anstream::eprintln!("ipt-trace: --wait-interval is not needed any more, and is ignored");
     }
+    if command.binary {
+        tell_of_binary();
+    }
     if let Some(program) = command.modprobe {
         module::load_with(program);
     }
@@ -79,6 +82,11 @@ pub fn run(command: args::Restore) -> Result<(), Failure> {
     let format = if silent { Format::None } else { command.format };
     let given = give(outcome, recording, record, perfetto, format);
     done.and(given)
+}
+
+/// No iptables ever had this form of rules, and all of them take its option.
+pub fn tell_of_binary() {
+    anstream::eprintln!("ipt-trace: -b is not implemented, and is ignored");
 }
 
 /// Writes what was asked for about a restore.

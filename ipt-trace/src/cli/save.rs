@@ -9,6 +9,9 @@ use crate::kernel::{Tables, module};
 use crate::save::{SaveError, save_table, table_names};
 
 pub fn run(command: &Save) -> Result<(), Failure> {
+    if command.binary {
+        super::restore::tell_of_binary();
+    }
     if let Some(program) = &command.modprobe {
         module::load_with(program.clone());
     }
