@@ -3,6 +3,7 @@
 use ipt_trace::kernel::Family;
 use ipt_trace::ruleset::extension::{self, Role};
 
+use crate::support::program::restore_of;
 use crate::support::{
     Feed as _, assert_same, assert_same_text, ipt_trace, isolated, kernel_tables, kernel_tables_of,
     oracle, program, restore, save, without_comments,
@@ -21,6 +22,10 @@ pub const TESTS: &[super::Test] = &[
         no_option_of_ipv6_is_left_out,
     ),
     ("rulesets::bytes_without_words", bytes_without_words),
+    (
+        "rulesets::what_has_no_words_is_kept",
+        what_has_no_words_is_kept,
+    ),
 ];
 
 pub const NAT_GATEWAY: &str = include_str!("../rulesets/nat-gateway.rules");
@@ -45,6 +50,36 @@ fn bytes_without_words() {
     ))
     .expect_success();
     assert_same(&raw, &kernel_tables());
+}
+
+/// A revision that the kernel knows, and of which neither program has words: SNAT of IPv4 with a
+/// `struct nf_nat_range` is only said for IPv6. A restore beside it keeps its bytes and counters, and
+/// what is saved of it restores to the same.
+fn what_has_no_words_is_kept() {
+    const HEAD: &str = "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+                        :POSTROUTING ACCEPT [0:0]\n";
+    // From 10.0.0.1 to 10.0.0.9.
+    const RAW: &str = "[5:60] -A POSTROUTING -p tcp -m tcp --dport 80 -j SNAT --ipt-trace-raw \
+                       1:010000000a0000010000000000000000000000000a000009000000000000000000000000\
+                       00000000\n";
+    const BESIDE: &str = "-A POSTROUTING -p udp -j MASQUERADE\n";
+    let counted = |text: &str| {
+        let run = restore_of(Family::Ipv4).arg("-c").feed(text);
+        run.expect_success();
+        kernel_tables()
+    };
+    let both = isolated(|| counted(&format!("{HEAD}{RAW}{BESIDE}COMMIT\n")));
+    counted(&format!("{HEAD}{RAW}COMMIT\n"));
+    let run = restore_of(Family::Ipv4)
+        .arg("--noflush")
+        .feed(format!("*nat\n{BESIDE}COMMIT\n"));
+    run.expect_success();
+    assert_same(&kernel_tables(), &both);
+    let saved = ipt_trace(["save", "-c"]).finish().expect_success();
+    assert!(saved.stdout.contains(RAW), "no {RAW} in {saved:#?}");
+    let told = "table nat: target SNAT of revision 1 has no words here";
+    assert!(saved.stderr.contains(told), "no \"{told}\" in {saved:#?}");
+    assert_same(&isolated(|| counted(&saved.stdout)), &both);
 }
 
 fn services() -> String {
