@@ -198,6 +198,7 @@ pub struct ProbeTable {
 /// `save`. What iptables-legacy-save has too means the same.
 #[derive(Debug, Parser)]
 #[command(infer_long_args = true, args_override_self = true)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Save {
     /// Print this table only, creating it if need be
     #[arg(short, long)]
