@@ -113,6 +113,12 @@ const ON_PURPOSE: &[Known] = &[
     ),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
+        "/\" is not a number",
+        &["--to-destination "],
+        "iptables reads the number and does not mind what follows",
+    ),
+    refused("its value is empty", &["--dccp-types"], UNREADABLE),
+    refused(
         "is faster than the kernel can count",
         &["--hashlimit-"],
         UPPER_BITS,
