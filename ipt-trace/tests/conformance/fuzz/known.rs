@@ -165,6 +165,8 @@ const ON_PURPOSE: &[Known] = &[
             "--rateest",
             "--name",
             "--hashlimit-name",
+            "--timeout",
+            "--helper",
             "--label",
             "--genre",
             "--gateway",
