@@ -176,6 +176,12 @@ const ON_PURPOSE: &[Known] = &[
     },
     Known {
         kind: Kind::Text,
+        said: ":0",
+        words: &["--ctorig", "--ctrepl"],
+        reason: "iptables-save leaves a last port of 0 out",
+    },
+    Known {
+        kind: Kind::Text,
         said: "-type ",
         words: &["--icmp-type ", "--icmpv6-type "],
         reason: "iptables-save leaves the last of a range of codes out",
