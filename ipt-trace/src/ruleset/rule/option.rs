@@ -1,7 +1,7 @@
 //! Finding out which option a word is.
 
 use super::super::error::show;
-use super::Draft;
+use super::{Draft, Loaded};
 use crate::kernel::abi::inverse;
 
 /// An option of the rule itself.
@@ -289,11 +289,18 @@ pub fn find(option: &[u8], draft: &Draft<'_>) -> Result<Option<Found>, String> {
     find_abbreviated(long, draft)
 }
 
-/// Of several that have it, the one that was named last.
+/// Of several that have it, the one that was named last: for the first time, since a match that
+/// stands there again brings no names of its own.
 fn find_loaded(long: &[u8], draft: &Draft<'_>) -> Option<Found> {
     let of_match = |index: usize| {
-        let option = draft.matches[index].extension.option(long)?;
-        Some(Found::Match(index, option))
+        let extension = draft.matches[index].extension;
+        let is_same = |other: &Loaded| std::ptr::eq(other.extension, extension);
+        if draft.matches[..index].iter().any(is_same) {
+            return None;
+        }
+        let option = extension.option(long)?;
+        let last = draft.matches.iter().rposition(is_same)?;
+        Some(Found::Match(last, option))
     };
     let of_target = || {
         let target = draft.target.as_ref()?;

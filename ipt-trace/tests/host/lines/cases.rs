@@ -441,6 +441,7 @@ pub const TCP_AND_UDP: &[Case] = &[
     ),
     same("-A INPUT -p icmp --icmp-type 3/4:"),
     same("-A INPUT -p icmp --icmp-type 0x8"),
+    same("-A INPUT -p tcp -m osf --genre l -m ttl -m osf --genre l --ttl 0"),
     same("-A INPUT -p icmp --icmp-type any"),
     same("-A INPUT -p icmp ! --icmp-type any"),
     same("-A INPUT -p icmp --icmp-type echo-request"),
