@@ -22,7 +22,8 @@ pub fn count(metrics: &Arc<Metrics>, messages: &Receiver<Message>) {
         match message {
             Message::Event(event) => metrics.add(&event),
             Message::Dropped(messages) => metrics.add_dropped(messages),
-            Message::Diff(_) | Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
+            Message::Diff(diff) => metrics.add_diff(&diff),
+            Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
             Message::End(_) => return,
         }
     }

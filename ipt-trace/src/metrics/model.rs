@@ -21,7 +21,7 @@ use crate::{
     correlate::{Measured, Quality},
     probe::{PointState, Tier},
     report::Machine,
-    trace::{Event, Kind, SharedVitals, Vitals},
+    trace::{Event, Kind, SharedVitals, Vitals, diff::Diff},
 };
 
 /// So many comms are told apart.
@@ -96,6 +96,11 @@ impl Metrics {
         self.processes
             .get_or_create(&labels::Process { comm, kind })
             .inc();
+    }
+
+    /// Takes from a difference what it tells of its table.
+    pub fn add_diff(&self, diff: &Diff) {
+        self.tables.add_diff(diff);
     }
 
     /// Counts messages that did not get here.
@@ -257,6 +262,23 @@ impl Tables {
         if let Ok(time) = event.time.parse::<Timestamp>() {
             let at = time.as_duration().as_secs_f64();
             self.replaced.get_or_create(&label).set(at);
+        }
+    }
+
+    /// Whoever read the table has counted its rules.
+    fn add_diff(&self, diff: &Diff) {
+        let (Some(netns), Some(rules)) = (&diff.netns, diff.rules) else {
+            return;
+        };
+        let label = labels::Table {
+            netns: netns.label(),
+            family: diff.family.name(),
+            table: labels::table(&diff.table),
+        };
+        // Only what the other gauges tell of as well.
+        if self.entries.get(&label).is_some() {
+            let rules = i64::try_from(rules).unwrap_or(i64::MAX);
+            self.rules.get_or_create(&label).set(rules);
         }
     }
 }

@@ -36,6 +36,7 @@ impl Traced {
         let netns = namespace::inode();
         let mut child = ipt_trace(["trace", "--metrics", ":0", "--reads"])
             .args(["--netns", &netns.to_string()])
+            .args(["--diff", "--diff-share", "100"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -121,7 +122,8 @@ fn contrib_asks_for_these() {
     use_tables();
     traced.scrape_until(&["operations_total", "replace", "filter", "done", "} 1"]);
     traced.scrape_until(&["operations_total", "EPERM"]);
-    let body = traced.scrape_until(&["operations_total", "kind=\"read\"", "done"]);
+    traced.scrape_until(&["operations_total", "kind=\"read\"", "done"]);
+    let body = traced.scrape_until(&["ipt_trace_rules{netns=", "table=\"filter\""]);
     for line in [
         "ipt_trace_entries{netns=",
         "ipt_trace_process_operations_total{comm=\"ipt-trace\",kind=\"replace\"} 1",
