@@ -244,6 +244,10 @@ pub struct Trace {
     /// Show reads (GET_ENTRIES) too: a save holds the mutex as well
     #[arg(long)]
     pub reads: bool,
+    /// Measure how late softirqs run. Its two probes are passed by every softirq, so by up to every
+    /// packet, also while no table is replaced
+    #[arg(long)]
+    pub softirqs: bool,
     /// Only these processes
     #[arg(short, long, value_name = "PID", value_delimiter = ',', help_heading = FILTERS)]
     pub pid: Vec<u32>,

@@ -56,6 +56,7 @@ fn start(request: crate::probe::Request, verbose: bool) -> Result<Session, Failu
     let options = Options {
         log: verbose,
         follow: true,
+        softirqs: true,
     };
     let session = Session::start(request, options)
         .map_err(|error| Failure::new(NOT_RUN, format_args!("{error}; the command was not run")))?;

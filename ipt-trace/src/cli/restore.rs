@@ -122,7 +122,14 @@ fn traced(
     // Functions of modules that are not loaded yet could not be probed.
     restore.touch()?;
     progress.step("attaching probes");
-    let session = match start(request, Options { log, follow: false }) {
+    let session = match start(
+        request,
+        Options {
+            log,
+            follow: false,
+            softirqs: true,
+        },
+    ) {
         Ok(session) => Some(session),
         Err(error) => {
             anstream::eprintln!("ipt-trace: restoring without probes: {error}");

@@ -40,6 +40,9 @@ pub struct Options {
     pub log: bool,
     /// Mark what the processes do that this one starts, and those that they start.
     pub follow: bool,
+    /// Measure the delay of softirqs. Every packet may raise one and so pass two probes, also while
+    /// no table is replaced.
+    pub softirqs: bool,
 }
 
 /// Attached probes.

@@ -26,7 +26,11 @@ pub struct Survey {
 
 /// Attaches everything and detaches it again, in the best tier that this kernel allows.
 pub fn survey() -> Survey {
-    match Session::start(Request::Auto, Options::default()) {
+    let everything = Options {
+        softirqs: true,
+        ..Options::default()
+    };
+    match Session::start(Request::Auto, everything) {
         Ok(session) => {
             let survey = Survey {
                 tier: session.tier(),

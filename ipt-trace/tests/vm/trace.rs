@@ -153,7 +153,7 @@ fn locked_down() {
 }
 
 fn inside() {
-    let mut tracer = Tracer::start(&["--diff"]);
+    let mut tracer = Tracer::start(&["--diff", "--softirqs"]);
     append();
     let pid = append();
     let event = tracer.event_of(pid);

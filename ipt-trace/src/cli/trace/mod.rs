@@ -46,6 +46,7 @@ pub fn run(command: &args::Trace) -> Result<(), Failure> {
         options: Options {
             log: command.verbose,
             follow: false,
+            softirqs: command.softirqs,
         },
         engine: engine::Options {
             reads: command.reads,

@@ -117,6 +117,13 @@ impl Attacher<'_> {
         Ok(())
     }
 
+    /// Says of a row that is on the way of packets that nobody asked for it.
+    pub fn leave_out(&mut self, row: &'static AttachPoint) {
+        let reason = "packets pass it, so that it has to be asked for";
+        let name = format!("raw_tracepoint:{}", row.program);
+        self.push(row, name, PointState::Absent(reason.to_owned()));
+    }
+
     fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
         if let PointState::Failed(reason) = &state {
             log::warn!(

@@ -33,6 +33,8 @@ pub struct Load {
     pub announce: bool,
     /// Whether what descends from this process is followed.
     pub follow: bool,
+    /// Whether the delay of softirqs is measured.
+    pub softirqs: bool,
 }
 
 /// The probes as loaded and attached.
@@ -78,7 +80,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         work.follow()?;
     }
     for row in ATTACH_POINTS {
-        if how.announce || !row.is_for_live() {
+        if row.is_on_softirqs() && !how.softirqs {
+            work.leave_out(row);
+        } else if how.announce || !row.is_for_live() {
             work.attach(row)?;
         }
     }

@@ -62,6 +62,7 @@ pub fn run(
         ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
         announce: task.live.is_some(),
         follow: task.options.follow,
+        softirqs: task.options.softirqs,
     };
     let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
@@ -93,7 +94,9 @@ pub fn run(
     };
     let mut samples = Samples::default();
     samples.take_with(&mut reader, &attached);
-    reader.records.extend(sample::take(&mut attached.ebpf));
+    if task.options.softirqs {
+        reader.records.extend(sample::take(&mut attached.ebpf));
+    }
     let points = attached.points.clone();
     let _ = started.send(Ok(Started {
         choice: choice.clone(),

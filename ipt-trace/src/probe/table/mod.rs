@@ -176,6 +176,11 @@ impl AttachPoint {
         self.program == "process_exec"
     }
 
+    /// Whether each softirq passes it, and so perhaps each packet.
+    pub fn is_on_softirqs(&self) -> bool {
+        matches!(self.program, "softirq_raise" | "softirq_entry")
+    }
+
     /// Whether it is on functions that send IPIs.
     pub fn sends_ipis(&self) -> bool {
         matches!(self.program, "ipi_single" | "ipi_many")
