@@ -18,7 +18,7 @@ use super::{
 use crate::{
     correlate::{
         Call, Collected, Collector, Contention, Context, Coverage, Grouped, Grouper, Ipi, Measured,
-        Operation, Replace, THRESHOLD_NS, assign,
+        Operation, Quality, Replace, THRESHOLD_NS, assign,
     },
     kernel::{Family, clock::monotonic_ns},
     probe::{Batch, Calibration, Losses, Names, Point, PointState},
@@ -407,7 +407,9 @@ impl Engine {
         if !self.inside || !operation.complete || operation.failed() || !takes_mutex {
             return;
         }
-        let seen = !operation.phases.is_empty();
+        // The probes of the mutex: 5.10 leaves others on that were once shared with another tracer.
+        let hold = operation.mutex.hold;
+        let seen = hold.is_some_and(|hold| hold.quality != Quality::AtMost);
         self.blind = if seen { 0 } else { self.blind + 1 };
         if self.blind == BLIND {
             self.notices.push(

@@ -229,10 +229,8 @@ fn check_softirqs(report: &Value) {
         assert_eq!(sum, number(&vector["count"]));
         println!("{vector}");
     }
-    let before = vectors
-        .iter()
-        .map(|vector| number(&vector["before"]["count"]));
-    assert!(before.sum::<u64>() > 0, "{vectors:#?}");
+    let sampled = |vector: &Value| vector["before"]["count"].as_u64() > Some(0);
+    assert!(vectors.iter().any(sampled), "{vectors:#?}");
 }
 
 /// While another program attaches and detaches its probes, which interrupts all CPUs, the calls of a
