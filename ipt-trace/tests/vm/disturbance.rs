@@ -82,7 +82,7 @@ fn disturbances() {
     at("ip", ["link", "set", "lo", "up"])
         .finish()
         .expect_success();
-    let session = Session::start(Request::Kprobe, Options::default()).expect("probes");
+    let session = Session::start(Request::Kprobe, everything()).expect("probes");
     let sampled_ns = monotonic_ns();
     read_meanwhile(Family::Ipv4, "nat", &[]);
     read_meanwhile(Family::Ipv6, "mangle", &["-6"]);
@@ -216,6 +216,14 @@ fn check_drains(mut quiet: Vec<u64>, busy: &[u64]) {
     );
 }
 
+/// Everything is measured, what packets pass too.
+fn everything() -> Options {
+    Options {
+        softirqs: true,
+        ..Options::default()
+    }
+}
+
 fn check_softirqs(report: &Value) {
     let sample = number(&report["softirq_sample_ns"]);
     assert!(sample >= 100_000_000, "{sample} ns");
@@ -239,7 +247,7 @@ fn attaching() {
     Report::of_restore(&["--probes", "none"], &flat(100));
     let tables = Tables::open(Family::Ipv4).expect("a socket");
     let size = tables.info("filter").expect("the table").size;
-    let session = Session::start(Request::Kprobe, Options::default()).expect("probes");
+    let session = Session::start(Request::Kprobe, everything()).expect("probes");
     let other = meanwhile(
         || {
             drop(tables.entries("filter", size));
