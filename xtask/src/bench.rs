@@ -91,12 +91,7 @@ pub fn overhead(options: &OverheadOptions) -> Result<ExitCode> {
         script: format!("{MEASURE} overhead --pairs {pairs}\n"),
         ..Guest::default()
     };
-    let machine = Machine {
-        cpus: vm::CPUS,
-        megabytes: vm::MEGABYTES,
-        limit: LIMIT,
-        show: true,
-    };
+    let machine = Machine::lasting(LIMIT);
     let outcome = vm::run(options.kernel, &guest, machine, None)?;
     let outcome = outcome.context("the kernel cannot be had")?;
     Ok(ExitCode::from(vm::code(&outcome)))

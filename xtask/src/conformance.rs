@@ -119,12 +119,7 @@ fn in_guests(kernels: &[Kernel], options: &Options) -> Result<ExitCode> {
         kernel_arguments: SELINUX,
         ..Guest::default()
     };
-    let machine = Machine {
-        cpus: vm::CPUS,
-        megabytes: vm::MEGABYTES,
-        limit: GUEST_LIMIT + Duration::from_secs(options.fuzz.unwrap_or(0)),
-        show: true,
-    };
+    let machine = Machine::lasting(GUEST_LIMIT + Duration::from_secs(options.fuzz.unwrap_or(0)));
     let mut code = None;
     for kernel in kernels {
         if let Some(outcome) = vm::run(*kernel, &guest, machine, None)? {

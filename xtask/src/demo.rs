@@ -152,12 +152,7 @@ fn restore_in_guest(program: PathBuf, rules: PathBuf) -> Result<bool> {
         script: "ipt-trace restore rules.txt\n".to_owned(),
         ..Guest::default()
     };
-    let machine = Machine {
-        cpus: vm::CPUS,
-        megabytes: vm::MEGABYTES,
-        limit: LIMIT,
-        show: true,
-    };
+    let machine = Machine::lasting(LIMIT);
     for kernel in KERNELS {
         ui::command(&format!(
             "cargo xtask vm --release --kernel {kernel} --file {shown_rules} -- ipt-trace restore rules.txt"

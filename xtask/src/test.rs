@@ -216,10 +216,8 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
 
 /// The machine for the tests.
 const TESTS_MACHINE: Machine = Machine {
-    cpus: vm::CPUS,
-    megabytes: vm::MEGABYTES,
-    limit: vm::LIMIT,
     show: false,
+    ..Machine::lasting(vm::LIMIT)
 };
 
 /// What became of a guest's tests, and shows them.

@@ -39,6 +39,18 @@ pub struct Machine {
     pub show: bool,
 }
 
+impl Machine {
+    /// One like most, whose output is shown, that may run for so long.
+    pub const fn lasting(limit: Duration) -> Self {
+        Self {
+            cpus: super::CPUS,
+            megabytes: super::MEGABYTES,
+            limit,
+            show: true,
+        }
+    }
+}
+
 /// How a guest ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
