@@ -66,20 +66,12 @@ impl Tape {
         ];
         Self {
             recording: Recording {
-                tier,
-                tier_reason: reason.to_owned(),
-                points: points.collect(),
-                records: Vec::new(),
-                softirqs: Vec::new(),
                 symbols: BTreeMap::from(symbols.map(|(a, s)| (a, s.to_owned()))),
                 losses: Losses {
                     lost_records: 0,
                     missed_hits: Some(0),
                 },
-                missed: BTreeMap::new(),
-                calibration: None,
-                skew_ns: None,
-                still_running: None,
+                ..Recording::empty(tier, reason.to_owned(), points.collect())
             },
             now_ns: 1_000_000_000,
             operation: 0,

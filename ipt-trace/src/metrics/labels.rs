@@ -90,6 +90,17 @@ pub struct Table {
     pub table: &'static str,
 }
 
+impl Table {
+    /// That of a table, as an event or a difference names it.
+    pub fn of(netns: String, family: Family, name: &str) -> Self {
+        Self {
+            netns,
+            family: family.name(),
+            table: table(name),
+        }
+    }
+}
+
 /// Who did what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Process {
@@ -129,7 +140,7 @@ pub struct Tier {
 }
 
 /// The table's name, if a kernel has such a table.
-pub fn table(name: &str) -> &'static str {
+fn table(name: &str) -> &'static str {
     TABLES
         .into_iter()
         .find(|table| *table == name)

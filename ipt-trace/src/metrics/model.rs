@@ -241,11 +241,7 @@ impl Tables {
         if event.kind != Kind::Replace || event.failed() {
             return;
         }
-        let label = labels::Table {
-            netns,
-            family: event.detail.family.name(),
-            table: labels::table(&event.detail.table),
-        };
+        let label = labels::Table::of(netns, event.detail.family, &event.detail.table);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = known.touch(&label) {
             self.rules.remove(&forgotten);
@@ -270,11 +266,7 @@ impl Tables {
         let (Some(netns), Some(rules)) = (&diff.netns, diff.rules) else {
             return;
         };
-        let label = labels::Table {
-            netns: netns.label(),
-            family: diff.family.name(),
-            table: labels::table(&diff.table),
-        };
+        let label = labels::Table::of(netns.label(), diff.family, &diff.table);
         // Only what the other gauges tell of as well.
         if self.entries.get(&label).is_some() {
             let rules = i64::try_from(rules).unwrap_or(i64::MAX);

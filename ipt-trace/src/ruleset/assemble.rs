@@ -109,8 +109,8 @@ pub enum AssembleError {
     TooLarge(String),
 }
 
-/// Lays out a table, and lets go of its entries on the way. `info` is the kernel's present one; `kept` has a policy for each built-in
-/// chain that the file gives none.
+/// Lays out a table, and lets go of its entries on the way. `info` is the kernel's present one;
+/// `kept` has a policy for each built-in chain that the file gives none.
 pub fn assemble(
     mut table: Table,
     info: &GetInfo,

@@ -236,18 +236,11 @@ impl Recorder {
     }
 
     fn finish(&self, open: Open) -> io::Result<()> {
+        let points = self.points.clone();
         let recording = Recording {
-            tier: self.tier,
-            tier_reason: self.tier_reason.clone(),
-            points: self.points.clone(),
-            records: Vec::new(),
-            softirqs: Vec::new(),
             symbols: open.symbols,
             losses: open.losses,
-            missed: std::collections::BTreeMap::new(),
-            calibration: None,
-            skew_ns: None,
-            still_running: None,
+            ..Recording::empty(self.tier, self.tier_reason.clone(), points)
         };
         let mut file = open.writer.finish(Some(&recording))?;
         file.flush()?;

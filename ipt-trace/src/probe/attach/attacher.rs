@@ -10,7 +10,7 @@ use aya::{
 use super::{
     chain,
     link::Link,
-    target::{find, is_on},
+    target::{absent, find, is_on},
 };
 use crate::probe::{
     lock_file,
@@ -120,8 +120,7 @@ impl Attacher<'_> {
     /// Says of a row that is on the way of packets that nobody asked for it.
     pub fn leave_out(&mut self, row: &'static AttachPoint) {
         let reason = "packets pass it, so that it has to be asked for";
-        let name = format!("raw_tracepoint:{}", row.program);
-        self.push(row, name, PointState::Absent(reason.to_owned()));
+        self.points.extend(absent(row, reason));
     }
 
     fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
@@ -172,11 +171,7 @@ impl Attacher<'_> {
         end: End,
         function: Function,
     ) -> (String, PointState) {
-        let kind = end.kind();
-        let module = function
-            .module
-            .map_or_else(String::new, |module| format!("{module}:"));
-        let as_listed = format!("{kind}:{module}{}", function.names[0]);
+        let as_listed = function.end(end);
         if self.tier != Tier::Kprobe {
             return (as_listed, PointState::Absent(NO_KPROBES.to_owned()));
         }
@@ -191,7 +186,7 @@ impl Attacher<'_> {
             Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
             _ => self.state(|this| this.kprobe(row.program, &target, 0)),
         };
-        (format!("{kind}:{target}"), state)
+        (format!("{}:{target}", end.kind()), state)
     }
 
     /// Attaches to single instructions of some functions. For calibration one function is enough.

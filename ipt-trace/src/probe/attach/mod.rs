@@ -20,6 +20,7 @@ use super::{
 use attacher::Attacher;
 use link::Link;
 use load::{BH_FUNCTIONS_MAX, bh_functions, load};
+pub use target::absent;
 use target::not_loaded;
 
 /// How the probes are loaded.

@@ -58,3 +58,13 @@ pub fn is_on(point: &Point, row: &AttachPoint, kind: &str, function: Function) -
 pub fn not_loaded(module: &str) -> PointState {
     PointState::Absent(format!("the module {module} is not loaded"))
 }
+
+/// The points of a row, none of them attached for this reason.
+pub fn absent(row: &'static AttachPoint, reason: &str) -> impl Iterator<Item = Point> {
+    let names = row.place.names().into_iter();
+    names.map(move |name| Point {
+        name,
+        gives: row.gives,
+        state: PointState::Absent(reason.to_owned()),
+    })
+}

@@ -12,16 +12,16 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    attach::{self, Attached},
+    attach::{self, Attached, absent},
     calibrate::Samples,
     followed,
     live::{Live, Stream},
     names, own,
-    recording::{Losses, Point, PointState, Recording, Tier},
+    recording::{Losses, Point, Recording, Tier},
     sample,
     session::Options,
     skew,
-    table::{ATTACH_POINTS, Place},
+    table::ATTACH_POINTS,
     tier::{Choice, Unavailable},
 };
 pub use counts::{lost, softirqs};
@@ -218,37 +218,6 @@ pub fn nothing(choice: Choice, points: Vec<Point>) -> Recording {
 
 /// The table's rows, none of them attached for this reason.
 pub fn absent_points(reason: &str) -> Vec<Point> {
-    let point = |name, gives| Point {
-        name,
-        gives,
-        state: PointState::Absent(reason.to_owned()),
-    };
-    let mut points = Vec::new();
-    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
-        match row.place {
-            Place::Function { end, functions } => points.extend(functions.iter().map(|function| {
-                let module = function
-                    .module
-                    .map_or_else(String::new, |module| format!("{module}:"));
-                point(
-                    format!("{}:{module}{}", end.kind(), function.names[0]),
-                    row.gives,
-                )
-            })),
-            Place::Instruction { spot, functions } => {
-                points.extend(
-                    functions
-                        .iter()
-                        .map(|function| point(function.instruction(spot), row.gives)),
-                );
-            }
-            Place::Event { group, name, .. } => {
-                points.push(point(format!("tracepoint:{group}:{name}"), row.gives));
-            }
-            Place::RawEvent { name, .. } => {
-                points.push(point(format!("raw_tracepoint:{name}"), row.gives));
-            }
-        }
-    }
-    points
+    let rows = ATTACH_POINTS.iter().filter(|row| !row.is_for_live());
+    rows.flat_map(|row| absent(row, reason)).collect()
 }

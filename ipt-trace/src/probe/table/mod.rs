@@ -89,6 +89,13 @@ pub struct Function {
 }
 
 impl Function {
+    /// How an end of it is called where it is not known by which of its names.
+    pub fn end(self, end: End) -> String {
+        let module = self.module.map(|module| format!("{module}:"));
+        let name = self.names.first().unwrap_or(&"");
+        format!("{}:{}{name}", end.kind(), module.unwrap_or_default())
+    }
+
     /// How an instruction of it is called where it is not known which.
     pub fn instruction(self, spot: Spot) -> String {
         let module = self.module.map(|module| format!("{module}:"));
@@ -147,6 +154,23 @@ pub enum Place {
         /// The first kernel that has it.
         since: &'static str,
     },
+}
+
+impl Place {
+    /// What points there are called where nothing was looked up.
+    pub fn names(&self) -> Vec<String> {
+        match *self {
+            Self::Function { end, functions } => {
+                functions.iter().map(|function| function.end(end)).collect()
+            }
+            Self::Instruction { spot, functions } => functions
+                .iter()
+                .map(|function| function.instruction(spot))
+                .collect(),
+            Self::Event { group, name, .. } => vec![format!("tracepoint:{group}:{name}")],
+            Self::RawEvent { name, .. } => vec![format!("raw_tracepoint:{name}")],
+        }
+    }
 }
 
 /// A row of the table.
