@@ -103,7 +103,7 @@ fn added_counters() {
     let ns = number(&window["ns"]);
     assert!(ns > 0 && ns < call.ns(), "{window:#?}");
     assert!(
-        report.verdict().contains("grows with"),
+        report.verdict().contains("SET_ADD_COUNTERS of filter"),
         "{}",
         report.verdict()
     );

@@ -215,26 +215,54 @@ fn switched_off() {
     tracer.wait();
 }
 
-/// What the probes leave in the kernel: kprobes, and the numbers of programs, maps and links.
-fn state() -> (String, [usize; 3]) {
+/// What the probes leave in the kernel.
+#[derive(Debug, Clone, PartialEq)]
+struct State {
+    /// The kernel's list of them.
+    kprobes: String,
+    /// Names.
+    programs: Vec<String>,
+    /// Names.
+    maps: Vec<String>,
+    links: usize,
+}
+
+fn state() -> State {
     const LIST: &str = "/sys/kernel/debug/kprobes/list";
-    let kprobes = fs::read_to_string(LIST).expect("the kernel's list of kprobes");
-    let programs = aya::programs::loaded_programs().count();
-    let maps = aya::maps::loaded_maps().count();
-    let links = aya::programs::loaded_links().count();
-    (kprobes, [programs, maps, links])
+    let name = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    let programs = aya::programs::loaded_programs().flatten();
+    let maps = aya::maps::loaded_maps().flatten();
+    State {
+        kprobes: fs::read_to_string(LIST).expect("the kernel's list of kprobes"),
+        programs: programs.map(|program| name(program.name_as_str())).collect(),
+        maps: maps.map(|map| name(map.name_as_str())).collect(),
+        links: aya::programs::loaded_links().count(),
+    }
+}
+
+/// The state when nothing changes any more: what ran before may have ended this very moment.
+fn settled() -> State {
+    let (mut before, mut since) = (state(), Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = state();
+        if now != before {
+            (before, since) = (now, Instant::now());
+        }
+    }
+    before
 }
 
 /// Waits for the kernel to have let go of everything, which it does a moment later.
 #[track_caller]
-fn expect_state(before: &(String, [usize; 3])) {
+fn expect_state(before: &State) {
     for _ in 0..100 {
         if state() == *before {
             return;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(state(), *before);
+    assert_eq!(state(), *before, "now and before");
 }
 
 /// Replaces and reads of both families, again and again.
@@ -250,13 +278,13 @@ fn load() -> Running {
 }
 
 fn nothing_stays() {
-    let before = state();
+    let before = settled();
     let load = load();
     let (start, mut times) = (Instant::now(), 0);
     while times == 0 || start.elapsed() < effort::length(Duration::ZERO, SOAK) {
         for words in [
             "trace --duration 50ms -q",
-            "restore --noflush",
+            "restore --noflush -w",
             "exec -- iptables-legacy -S",
         ] {
             let run = ipt_trace(words.split(' ')).feed("*filter\n-A INPUT -j DROP\nCOMMIT\n");
@@ -267,10 +295,8 @@ fn nothing_stays() {
     drop(load);
     expect_state(&before);
     effort::figures(&format!(
-        "{times} traces, restores and commands in {} s under load; programs, maps and links \
-         are {:?} before and after",
-        start.elapsed().as_secs(),
-        before.1
+        "{times} traces, restores and commands in {} s under load; before and after {before:?}",
+        start.elapsed().as_secs()
     ));
     let mut tracer = Tracer::start(&[]);
     let pid = append();
