@@ -1,19 +1,22 @@
 //! The six sockopts of iptables: where an operation opens and closes.
 //!
 //! Layouts: `struct ipt_replace`, `ipt_getinfo`, `ipt_get_entries` and `xt_counters_info` of
-//! include/uapi/linux (the same for both families, unchanged since 2.6). Calls of 32-bit programs
-//! on a 64-bit kernel do not reach these tracepoints.
+//! include/uapi/linux (the same for both families, unchanged since 2.6).
+//!
+//! An event of any syscall sends every syscall on the machine a longer way, so that the functions
+//! behind these two are traced instead where the kernel can (fentry and fexit). Calls of 32-bit
+//! programs on a 64-bit kernel reach the functions, and not the events.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    Global,
+    EbpfContext, Global,
     helpers::{
         bpf_get_current_comm, bpf_probe_read_user,
         generated::{bpf_get_current_cgroup_id, bpf_probe_read_user_str},
     },
-    macros::tracepoint,
-    programs::TracePointContext,
+    macros::{fentry, fexit, tracepoint},
+    programs::{FEntryContext, FExitContext, TracePointContext},
 };
 use aya_log_ebpf::{debug, warn};
 use ipt_trace_common::Site;
@@ -45,42 +48,84 @@ static HAS_CGROUPS: Global<u8> = Global::new(0);
 
 #[tracepoint]
 pub fn setsockopt_enter(ctx: TracePointContext) -> u32 {
-    enter(&ctx, SET)
+    event_enter(&ctx, SET)
 }
 
 #[tracepoint]
 pub fn getsockopt_enter(ctx: TracePointContext) -> u32 {
-    enter(&ctx, 0)
+    event_enter(&ctx, 0)
 }
 
 #[tracepoint]
 pub fn setsockopt_exit(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
+    event_exit(&ctx)
 }
 
 #[tracepoint]
 pub fn getsockopt_exit(ctx: TracePointContext) -> u32 {
-    exit(&ctx)
+    event_exit(&ctx)
+}
+
+#[fentry]
+pub fn setsockopt_call(ctx: FEntryContext) -> i32 {
+    function_enter(&ctx, SET)
+}
+
+#[fentry]
+pub fn getsockopt_call(ctx: FEntryContext) -> i32 {
+    function_enter(&ctx, 0)
+}
+
+#[fexit]
+pub fn setsockopt_return(ctx: FExitContext) -> i32 {
+    function_exit(&ctx)
+}
+
+#[fexit]
+pub fn getsockopt_return(ctx: FExitContext) -> i32 {
+    function_exit(&ctx)
 }
 
 #[inline(always)]
-fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
+fn event_enter(ctx: &TracePointContext, direction: u64) -> u32 {
     // SAFETY: syscall events hold their arguments as 64-bit words from offset 16 on; level and
     // optname are ints, so their low halves count.
-    let (level, optname) = unsafe {
-        (
-            operation::field::<u64>(ctx, LEVEL) as u32,
-            operation::field::<u64>(ctx, OPTNAME) as u32,
-        )
-    };
+    let [level, optname, value] =
+        [LEVEL, OPTNAME, OPTVAL].map(|offset| unsafe { operation::field::<u64>(ctx, offset) });
+    enter(ctx, direction, level as u32, optname as u32, value);
+    0
+}
+
+#[inline(always)]
+fn event_exit(ctx: &TracePointContext) -> u32 {
+    // SAFETY: syscall events hold their result at this offset.
+    exit(ctx, || unsafe { operation::field::<i64>(ctx, RET) });
+    0
+}
+
+/// `__sys_setsockopt(fd, level, optname, optval, optlen)` and `__sys_getsockopt`, of the same order;
+/// net/socket.c.
+#[inline(always)]
+fn function_enter(ctx: &FEntryContext, direction: u64) -> i32 {
+    enter(ctx, direction, ctx.arg(1), ctx.arg(2), ctx.arg(3));
+    0
+}
+
+/// The result follows the five arguments; it is an int.
+#[inline(always)]
+fn function_exit(ctx: &FExitContext) -> i32 {
+    exit(ctx, || i64::from(ctx.arg::<i32>(5)));
+    0
+}
+
+#[inline(always)]
+fn enter(ctx: &impl EbpfContext, direction: u64, level: u32, optname: u32, value: u64) {
     if !(LEVELS.contains(&level) && (optname == REPLACE_OR_INFO || optname == COUNTERS_OR_ENTRIES))
     {
-        return 0;
+        return;
     }
     let time_ns = operation::now();
     let call = u64::from(level) | u64::from(optname) << 16 | direction;
-    // SAFETY: as above.
-    let value = unsafe { operation::field::<u64>(ctx, OPTVAL) };
     let table = read_table(value);
     let Some(operation) = operation::open(call, value, table.is_some()) else {
         operation::count_lost();
@@ -88,7 +133,7 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
             ctx,
             "more than {} sockopts at once: one is not traced", MAX_OPEN
         );
-        return 0;
+        return;
     };
     operation::record(&operation, time_ns, Site::CallEnter, call, value);
     if let Ok(comm) = bpf_get_current_comm() {
@@ -107,17 +152,15 @@ fn enter(ctx: &TracePointContext, direction: u64) -> u32 {
         ctx,
         "operation {} opens: level {}, option {}", operation.number, level, optname
     );
-    0
 }
 
 #[inline(always)]
-fn exit(ctx: &TracePointContext) -> u32 {
+fn exit(ctx: &impl EbpfContext, result: impl Fn() -> i64) {
     let Some(operation) = operation::current() else {
-        return 0;
+        return;
     };
     let time_ns = operation::now();
-    // SAFETY: syscall events hold their result at this offset.
-    let result = unsafe { operation::field::<i64>(ctx, RET) };
+    let result = result();
     operation::close();
     if operation.described == 0 {
         // Its page was not in memory at entry; now the kernel itself has read it.
@@ -131,7 +174,6 @@ fn exit(ctx: &TracePointContext) -> u32 {
     }
     operation::record(&operation, time_ns, Site::CallExit, result as u64, 0);
     debug!(ctx, "operation {} closes: {}", operation.number, result);
-    0
 }
 
 /// The table's name, which every one of the options begins with: as much of it as two words hold,

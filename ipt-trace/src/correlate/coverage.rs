@@ -72,8 +72,12 @@ fn site_of_program(program: &str) -> Option<Site> {
         words
     };
     match program {
-        "setsockopt_enter" | "getsockopt_enter" => Some(Site::CallEnter),
-        "setsockopt_exit" | "getsockopt_exit" => Some(Site::CallExit),
+        "setsockopt_enter" | "getsockopt_enter" | "setsockopt_call" | "getsockopt_call" => {
+            Some(Site::CallEnter)
+        }
+        "setsockopt_exit" | "getsockopt_exit" | "setsockopt_return" | "getsockopt_return" => {
+            Some(Site::CallExit)
+        }
         "ipi_send_cpumask" | "ipi_many" => Some(Site::IpiSendMask),
         "ipi_single" => Some(Site::IpiSendCpu),
         "ipi_queue" => Some(Site::IpiQueued),

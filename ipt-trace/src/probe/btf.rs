@@ -1,7 +1,8 @@
-//! Where the running kernel's structs have their members, from its type information (BTF).
+//! Where the running kernel's structs have their members, and what its functions are given, from its
+//! type information (BTF).
 //!
-//! The format is that of Documentation/bpf/btf.rst. Only sizes and members of structs are read, and
-//! nothing is taken on trust: what does not lie within the data is an error.
+//! The format is that of Documentation/bpf/btf.rst. Only members of structs and parameters of
+//! functions are read, and nothing is taken on trust: what does not lie within the data is an error.
 
 /// `BTF_MAGIC` as a little-endian kernel writes it.
 const MAGIC: [u8; 2] = [0x9f, 0xeb];
@@ -12,6 +13,7 @@ const ARRAY: u32 = 3;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const ENUM: u32 = 6;
+const FUNC: u32 = 12;
 const FUNC_PROTO: u32 = 13;
 const VAR: u32 = 14;
 const DATASEC: u32 = 15;
@@ -21,6 +23,9 @@ const ENUM64: u32 = 19;
 /// Bytes of a type's head, and of a member of a struct.
 const HEAD: usize = 12;
 const MEMBER: usize = 12;
+
+/// Bytes of a parameter of a function.
+const PARAMETER: usize = 8;
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +42,9 @@ pub enum BtfError {
     /// There is no such member.
     #[error("it has no {0}.{1}")]
     Missing(&'static str, &'static str),
+    /// There is no such function.
+    #[error("it has no function {0}")]
+    NoFunction(&'static str),
 }
 
 /// The offset in bytes of each `(struct, member)` in its struct.
@@ -44,6 +52,27 @@ pub fn offsets<const N: usize>(
     btf: &[u8],
     members: [(&'static str, &'static str); N],
 ) -> Result<[u64; N], BtfError> {
+    let (types, strings) = sections(btf)?;
+    let mut found = [None; N];
+    for (at, kind) in places(types)? {
+        if kind != STRUCT {
+            continue;
+        }
+        for (place, (name, member)) in found.iter_mut().zip(members) {
+            if place.is_none() && is_at(strings, word(types, at)?, name)? {
+                *place = member_offset(types, strings, at, member)?;
+            }
+        }
+    }
+    let mut offsets = [0; N];
+    for ((offset, place), (name, member)) in offsets.iter_mut().zip(found).zip(members) {
+        *offset = place.ok_or(BtfError::Missing(name, member))?;
+    }
+    Ok(offsets)
+}
+
+/// The types and the strings.
+fn sections(btf: &[u8]) -> Result<(&[u8], &[u8]), BtfError> {
     if btf.get(..2) != Some(&MAGIC) {
         return Err(BtfError::Magic);
     }
@@ -55,26 +84,45 @@ pub fn offsets<const N: usize>(
         btf.get(start..end.ok_or(BtfError::Damaged)?)
             .ok_or(BtfError::Damaged)
     };
-    let (types, strings) = (section(8, 12)?, section(16, 20)?);
-    let mut found = [None; N];
-    let mut at = 0;
+    Ok((section(8, 12)?, section(16, 20)?))
+}
+
+/// Where each type begins, and its kind.
+fn places(types: &[u8]) -> Result<Vec<(usize, u32)>, BtfError> {
+    let (mut at, mut places) = (0, Vec::new());
     while at < types.len() {
         let info = word(types, at + 4)?;
         let (kind, count) = ((info >> 24) & 0x1f, size(info & 0xffff)?);
-        if kind == STRUCT {
-            for (place, (name, member)) in found.iter_mut().zip(members) {
-                if place.is_none() && is_at(strings, word(types, at)?, name)? {
-                    *place = member_offset(types, strings, at, member)?;
-                }
-            }
-        }
+        places.push((at, kind));
         at += HEAD + tail(kind, count)?;
     }
-    let mut offsets = [0; N];
-    for ((offset, place), (name, member)) in offsets.iter_mut().zip(found).zip(members) {
-        *offset = place.ok_or(BtfError::Missing(name, member))?;
+    Ok(places)
+}
+
+/// What the parameters of a function of the kernel proper are called.
+pub fn parameters<'a>(btf: &'a [u8], function: &'static str) -> Result<Vec<&'a [u8]>, BtfError> {
+    let (types, strings) = sections(btf)?;
+    let places = places(types)?;
+    let mut prototype = None;
+    for (at, kind) in &places {
+        if *kind == FUNC && is_at(strings, word(types, *at)?, function)? {
+            prototype = Some(size(word(types, at + 8)?)?);
+        }
     }
-    Ok(offsets)
+    // Types are numbered from 1 on.
+    let prototype = prototype.ok_or(BtfError::NoFunction(function))?;
+    let place = prototype.checked_sub(1).and_then(|place| places.get(place));
+    let &(at, FUNC_PROTO) = place.ok_or(BtfError::Damaged)? else {
+        return Err(BtfError::Damaged);
+    };
+    let info = word(types, at + 4)?;
+    let names = (0..size(info & 0xffff)?).map(|n| {
+        let name = size(word(types, at + HEAD + n * PARAMETER)?)?;
+        let rest = strings.get(name..).ok_or(BtfError::Damaged)?;
+        let length = rest.iter().position(|byte| *byte == 0);
+        Ok(&rest[..length.ok_or(BtfError::Damaged)?])
+    });
+    names.collect()
 }
 
 /// The offset of a member of the struct at `at`; `None` if it has none of this name, or it is a
@@ -137,14 +185,17 @@ fn size(word: u32) -> Result<usize, BtfError> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BtfError, DATASEC, INT, STRUCT, offsets};
+    use super::{BtfError, DATASEC, FUNC, FUNC_PROTO, INT, STRUCT, offsets, parameters};
 
-    /// An int, `struct a { int x; int y; }` and `struct b { int :8; struct a z; }`.
+    /// An int, `struct a { int x; int y; }`, `struct b { int :8; struct a z; }` and
+    /// `b(int x, int y)`.
     fn sample() -> Vec<u8> {
         let strings = b"\0a\0x\0y\0b\0z\0";
         let mut types: Vec<u32> = vec![0, INT << 24, 4, 32];
         types.extend([1, STRUCT << 24 | 2, 8, 3, 1, 0, 5, 1, 32]);
         types.extend([7, 1 << 31 | STRUCT << 24 | 2, 16, 0, 1, 8 << 24, 9, 2, 64]);
+        types.extend([0, FUNC_PROTO << 24 | 2, 0, 3, 1, 5, 1]);
+        types.extend([7, FUNC << 24, 4]);
         let bytes: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
         let (types_len, strings_len) = (bytes.len(), strings.len());
         let mut btf = vec![0x9f, 0xeb, 1, 0];
@@ -162,6 +213,15 @@ mod tests {
         assert_eq!(found, Ok([8, 4, 0]));
         let missing = offsets(&sample(), [("a", "z")]);
         assert_eq!(missing, Err(BtfError::Missing("a", "z")));
+    }
+
+    #[test]
+    fn parameters_are_found() {
+        let btf = sample();
+        let found = parameters(&btf, "b");
+        assert_eq!(found, Ok(vec![b"x".as_slice(), b"y"]));
+        let missing = parameters(&btf, "a");
+        assert_eq!(missing, Err(BtfError::NoFunction("a")));
     }
 
     #[test]
@@ -189,7 +249,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn damage_never_panics(changes in prop::collection::vec((0..140_usize, any::<u8>()), 0..8), end in 0..200_usize) {
+        fn damage_never_panics(changes in prop::collection::vec((0..180_usize, any::<u8>()), 0..8), end in 0..220_usize) {
             let mut btf = sample();
             for (at, byte) in changes {
                 if let Some(place) = btf.get_mut(at) {
@@ -198,6 +258,7 @@ mod tests {
             }
             btf.truncate(end);
             let _ = offsets(&btf, [("b", "z"), ("a", "y")]);
+            let _ = parameters(&btf, "b");
         }
     }
 }

@@ -8,30 +8,8 @@ use std::{fs, os::linux::fs::MetadataExt as _};
 
 use ipt_trace_common::{Record, Site, flags};
 
-use super::btf;
-
-/// The kernel's own type information.
-const BTF: &str = "/sys/kernel/btf/vmlinux";
-
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PIDNS: u64 = 0xefff_fffc;
-
-/// Where `struct net` has its inode number, in bytes; 0 if that cannot be told.
-pub fn netns_inum_offset() -> u64 {
-    let members = [("net", "ns"), ("ns_common", "inum")];
-    let found = fs::read(BTF)
-        .map_err(|error| error.to_string())
-        .and_then(|btf| btf::offsets(&btf, members).map_err(|error| error.to_string()));
-    match found {
-        Ok([ns, inum]) => ns + inum,
-        Err(error) => {
-            log::debug!(
-                "network namespaces are looked up in /proc, as {BTF} does not help: {error}"
-            );
-            0
-        }
-    }
-}
 
 /// Looks callers up.
 pub struct Namespaces {

@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports, reason = "each test target uses its part")]
 
 pub mod effort;
+pub mod metrics;
 pub mod namespace;
 pub mod oracle;
 pub mod program;

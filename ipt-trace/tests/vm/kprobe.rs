@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
 use crate::Test;
 use crate::report::{Phase, Replace, Report, flat, number, services};
 
@@ -11,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("added_counters_have_a_window", added_counters),
     ("a_kept_policy_is_read", a_kept_policy),
     ("each_tier_can_be_asked_for", each_tier),
+    ("events_serve_where_trampolines_cannot", no_trampolines),
     ("nothing_stays_attached", nothing_stays_attached),
 ];
 
@@ -131,6 +134,22 @@ fn each_tier() {
     assert_eq!(windows.len(), 1);
     assert_eq!(windows[0]["quality"], "at_most");
     assert!(number(&windows[0]["ns"]) <= call, "{windows:#?}, {call} ns");
+}
+
+/// Trampolines need the kernel's type information.
+fn no_trampolines() {
+    const BTF: &str = "/sys/kernel/btf/vmlinux";
+    const TRAMPOLINE: &str = "fexit:__sys_setsockopt";
+    let absent = |report: &Report| report.json()["probes"]["absent"].to_string();
+    let usual = Report::of_restore(&[], &flat(10));
+    assert!(!absent(&usual).contains(TRAMPOLINE), "{usual:#?}");
+    let (nothing, flags) = (None::<&str>, MsFlags::MS_BIND);
+    mount(Some("/dev/null"), BTF, nothing, flags, nothing).expect("nothing to read");
+    let report = Report::of_restore(&[], &flat(10));
+    umount2(BTF, MntFlags::empty()).expect("it is mounted");
+    assert_eq!(report.tier(), "kprobe");
+    assert!(absent(&report).contains(TRAMPOLINE), "{report:#?}");
+    check_replace(&report, report.replaces()[0]);
 }
 
 fn nothing_stays_attached() {

@@ -4,6 +4,7 @@
 mod disturbance;
 mod growth;
 mod kprobe;
+mod metrics;
 mod oracle;
 mod recorded;
 mod report;
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [(&[Test], Option<String>); 9] = [
+    let groups: [(&[Test], Option<String>); 10] = [
         (tables::TESTS, None),
         (trace::WITHOUT_MODULES, None),
         (kprobe::TESTS, None),
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         (disturbance::TESTS, None),
         (growth::TESTS, growth::missing()),
         (trace::TESTS, None),
+        (metrics::TESTS, None),
         (trace::LAST, None),
     ];
     let mut trials = Vec::new();

@@ -234,7 +234,9 @@ fn state() -> State {
     let maps = aya::maps::loaded_maps().flatten();
     State {
         kprobes: fs::read_to_string(LIST).expect("the kernel's list of kprobes"),
-        programs: programs.map(|program| name(program.name_as_str())).collect(),
+        programs: programs
+            .map(|program| name(program.name_as_str()))
+            .collect(),
         maps: maps.map(|map| name(map.name_as_str())).collect(),
         links: aya::programs::loaded_links().count(),
     }

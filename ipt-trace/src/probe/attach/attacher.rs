@@ -4,20 +4,21 @@ use std::{io, path::Path};
 
 use aya::{
     Ebpf,
-    programs::{KProbe, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{FEntry, FExit, KProbe, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
 use super::{
     chain,
     link::Link,
     target::{absent, find, is_on},
+    types::Types,
 };
 use crate::probe::{
     lock_file,
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot},
+    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot, Traced},
     tracefs,
 };
 
@@ -36,6 +37,8 @@ pub struct Attacher<'a> {
     pub tracefs: &'a Path,
     pub symbols: Option<Result<Symbols, SymbolError>>,
     pub sites: Sites,
+    /// Why they are not known, if they are not; `None` where they are not needed.
+    pub types: Option<Result<Types, String>>,
     /// The spots of functions that were attached at every one of their instructions.
     pub exact: Vec<(Spot, Function)>,
     /// `None` if everything is only looked up.
@@ -92,6 +95,7 @@ impl Attacher<'_> {
                 }
             }
             Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
+            Place::Event { .. } if self.is_traced(row) => {}
             Place::Event {
                 group,
                 name,
@@ -112,6 +116,10 @@ impl Attacher<'_> {
             Place::RawEvent { name, since } => {
                 let state = self.raw_event(row.program, name, since);
                 self.push(row, format!("raw_tracepoint:{name}"), state);
+            }
+            Place::Trampoline { end, function } => {
+                let state = self.trampoline(row.program, end, function);
+                self.push(row, function.end(end), state);
             }
         }
         Ok(())
@@ -242,6 +250,58 @@ impl Attacher<'_> {
             Ok(symbols) => symbols.are_hidden().then(|| symbols::HIDDEN.to_owned()),
             Err(error) => Some(error.to_string()),
         }
+    }
+
+    /// Whether what makes this row needless is attached.
+    fn is_traced(&self, row: &AttachPoint) -> bool {
+        let is_attached = |traced: &AttachPoint| {
+            let mut points = self.points.iter();
+            points.any(|point| point.gives == traced.gives && point.state == PointState::Attached)
+        };
+        row.traced().is_some_and(is_attached)
+    }
+
+    fn trampoline(&mut self, program: &'static str, end: End, function: Traced) -> PointState {
+        let types = match self.types.take() {
+            Some(Ok(types)) => types,
+            Some(Err(reason)) => {
+                self.types = Some(Err(reason.clone()));
+                return PointState::Absent(reason);
+            }
+            None => return PointState::Absent(NO_KPROBES.to_owned()),
+        };
+        let state = match types.check(function) {
+            Ok(()) => self.state(|this| this.trace(program, end, function, &types)),
+            Err(reason) => PointState::Absent(reason),
+        };
+        self.types = Some(Ok(types));
+        state
+    }
+
+    fn trace(
+        &mut self,
+        program: &'static str,
+        end: End,
+        function: Traced,
+        types: &Types,
+    ) -> Result<(), ProgramError> {
+        let target = function.name.to_owned();
+        let link = match end {
+            End::Entry => {
+                let loaded: &mut FEntry = self.program(program)?;
+                loaded.load(function.name, &types.parsed)?;
+                let id = loaded.attach()?;
+                Link::other(program, target, loaded.take_link(id)?)
+            }
+            End::Return => {
+                let loaded: &mut FExit = self.program(program)?;
+                loaded.load(function.name, &types.parsed)?;
+                let id = loaded.attach()?;
+                Link::other(program, target, loaded.take_link(id)?)
+            }
+        };
+        self.links.push(link);
+        Ok(())
     }
 
     fn event(

@@ -4,6 +4,7 @@ mod attacher;
 mod link;
 mod load;
 mod target;
+mod types;
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
 
@@ -22,6 +23,7 @@ use link::Link;
 use load::{BH_FUNCTIONS_MAX, bh_functions, load};
 pub use target::absent;
 use target::not_loaded;
+use types::Types;
 
 /// How the probes are loaded.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
     let layout = lock_file::layout(&tracefs);
-    let ebpf = load(tier, how, &bh_functions, wait_register, layout)
+    let types = (tier == Tier::Kprobe).then(Types::read);
+    let known = types.as_ref().and_then(|types| types.as_ref().ok());
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout, known)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attached = Attached {
         ebpf,
@@ -77,6 +81,7 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tracefs,
     };
     let mut work = attached.attacher(symbols, sites);
+    work.types = types;
     if how.follow {
         work.follow()?;
     }
@@ -100,6 +105,7 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         tracefs: &tracefs,
         symbols: (tier == Tier::Kprobe).then(Symbols::read),
         sites: Sites::open(),
+        types: (tier == Tier::Kprobe).then(Types::read),
         exact: Vec::new(),
         ebpf: None,
         points: &mut points,
@@ -145,7 +151,10 @@ impl Attached {
                         attacher.instructions_again(row, spot, *function);
                     }
                 }
-                Place::Instruction { .. } | Place::Event { .. } | Place::RawEvent { .. } => {}
+                Place::Instruction { .. }
+                | Place::Event { .. }
+                | Place::RawEvent { .. }
+                | Place::Trampoline { .. } => {}
             }
         }
     }
@@ -160,6 +169,7 @@ impl Attached {
             tracefs: &self.tracefs,
             symbols,
             sites,
+            types: None,
             exact: Vec::new(),
             ebpf: Some(&mut self.ebpf),
             points: &mut self.points,

@@ -28,6 +28,27 @@ impl End {
     }
 }
 
+/// A function of the kernel proper that is traced through a trampoline (fentry, fexit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// Its name.
+    pub name: &'static str,
+    /// What its parameters are called where the program finds them; `None` for those that it does
+    /// not read.
+    pub parameters: [Option<&'static str>; 5],
+}
+
+impl Traced {
+    /// How an end of it is called.
+    pub fn end(self, end: End) -> String {
+        let kind = match end {
+            End::Entry => "fentry",
+            End::Return => "fexit",
+        };
+        format!("{kind}:{}", self.name)
+    }
+}
+
 /// What an instruction does in the function that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spot {
@@ -147,6 +168,13 @@ pub enum Place {
         /// What the program reads of it.
         fields: &'static [Field],
     },
+    /// A function, through a trampoline.
+    Trampoline {
+        /// Which end.
+        end: End,
+        /// Of which function.
+        function: Traced,
+    },
     /// A tracepoint without its event: the program reads the arguments.
     RawEvent {
         /// Its name.
@@ -169,6 +197,7 @@ impl Place {
                 .collect(),
             Self::Event { group, name, .. } => vec![format!("tracepoint:{group}:{name}")],
             Self::RawEvent { name, .. } => vec![format!("raw_tracepoint:{name}")],
+            Self::Trampoline { end, function } => vec![function.end(end)],
         }
     }
 }
@@ -190,7 +219,9 @@ impl AttachPoint {
     /// The lowest tier that includes it.
     pub const fn tier(&self) -> Tier {
         match self.place {
-            Place::Function { .. } | Place::Instruction { .. } => Tier::Kprobe,
+            Place::Function { .. } | Place::Instruction { .. } | Place::Trampoline { .. } => {
+                Tier::Kprobe
+            }
             Place::Event { .. } | Place::RawEvent { .. } => Tier::Tracepoint,
         }
     }
@@ -236,7 +267,22 @@ const STAND_INS: [(&str, &str); 5] = [
     ("mutex_wait_exit", "contention_end"),
 ];
 
+/// Programs on functions that stand in for one on an event wherever they can be attached, since the
+/// event sends every syscall on the machine a longer way.
+const TRACED: [(&str, &str); 4] = [
+    ("setsockopt_return", "setsockopt_exit"),
+    ("getsockopt_return", "getsockopt_exit"),
+    ("getsockopt_call", "getsockopt_enter"),
+    ("setsockopt_call", "setsockopt_enter"),
+];
+
 impl AttachPoint {
+    /// The row that makes this one needless where it is attached.
+    pub fn traced(&self) -> Option<&'static Self> {
+        let (traced, _) = TRACED.iter().find(|(_, event)| *event == self.program)?;
+        of_program(traced)
+    }
+
     /// Whether another row gives the same on this kernel, so that nothing is lacking without this
     /// one. `has_event` tells whether the kernel has an event of a group.
     pub fn is_stood_in_for(&self, tier: Tier, has_event: impl Fn(&str, &str) -> bool) -> bool {
@@ -256,6 +302,7 @@ impl AttachPoint {
                     && STAND_INS.iter().any(|(_, event)| *event == self.program)
                     && !has_event(group, name)
             }
+            Place::Trampoline { .. } => tier != Tier::Kprobe,
             Place::Instruction { .. } | Place::RawEvent { .. } => false,
         }
     }
@@ -296,7 +343,7 @@ pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ATTACH_POINTS, Tier, rows};
+    use super::{ATTACH_POINTS, TRACED, Tier, rows};
 
     #[test]
     fn rows_can_be_told_apart_by_what_they_give() {
@@ -317,13 +364,22 @@ mod tests {
 
     #[test]
     fn calls_open_last_and_close_first() {
-        let essential: Vec<_> = ATTACH_POINTS
-            .iter()
-            .enumerate()
-            .filter(|(_, point)| point.is_essential())
-            .map(|(place, _)| place)
-            .collect();
-        let last = ATTACH_POINTS.len() - 1;
-        assert_eq!(essential, [0, 1, last - 1, last]);
+        let ends = |place: usize| {
+            let row = &ATTACH_POINTS[place];
+            row.is_essential() || TRACED.iter().any(|(traced, _)| *traced == row.program)
+        };
+        let count = ATTACH_POINTS.len();
+        let places: Vec<_> = (0..count).filter(|place| ends(*place)).collect();
+        let first_and_last: Vec<_> = (0..4).chain(count - 4..count).collect();
+        assert_eq!(places, first_and_last);
+    }
+
+    #[test]
+    fn events_come_after_what_makes_them_needless() {
+        for row in ATTACH_POINTS.iter().filter(|row| row.is_essential()) {
+            let traced = row.traced().expect("each has one").program;
+            let place = |program| ATTACH_POINTS.iter().position(|row| row.program == program);
+            assert!(place(traced) < place(row.program), "{traced}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::functions::{
     BH_ENABLE, BH_FUNCTIONS, CALIBRATION, CHECK, CLEANUP, CTL, FREE, IPI_MANY, IPI_ONE,
     IPI_SINGLE_SYNC, IPI_SYNC, LOCK, MUTEX_WAIT, SWAP, UNLOCK,
 };
-use super::{AttachPoint, End, Field, Function, Place, Spot};
+use super::{AttachPoint, End, Field, Function, Place, Spot, Traced};
 
 const fn field(name: &'static str, offset: u32, size: u32) -> Field {
     Field { name, offset, size }
@@ -80,6 +80,20 @@ const fn event(
     }
 }
 
+const fn traced(
+    program: &'static str,
+    end: End,
+    function: Traced,
+    gives: &'static str,
+) -> AttachPoint {
+    AttachPoint {
+        program,
+        place: Place::Trampoline { end, function },
+        gives,
+        lacks: "nothing, but every syscall on the machine takes longer, as an event is used instead",
+    }
+}
+
 const fn raw(
     program: &'static str,
     name: &'static str,
@@ -102,10 +116,34 @@ const CALL_FIELDS: &[Field] = &[
 ];
 const RESULT_FIELDS: &[Field] = &[field("ret", 16, 8)];
 
+/// What the functions behind the two syscalls are given, of which the value is called in several
+/// ways.
+const PARAMETERS: [Option<&str>; 5] = [
+    Some("fd"),
+    Some("level"),
+    Some("optname"),
+    None,
+    Some("optlen"),
+];
+const SETSOCKOPT: Traced = Traced {
+    name: "__sys_setsockopt",
+    parameters: PARAMETERS,
+};
+const GETSOCKOPT: Traced = Traced {
+    name: "__sys_getsockopt",
+    parameters: PARAMETERS,
+};
+
 /// Every attach point, in the order of attaching. The calls' entries come last, because nothing
 /// is recorded until an operation opens, and an operation that opens should be seen whole;
 /// detaching goes the other way round.
 pub static ATTACH_POINTS: &[AttachPoint] = &[
+    traced(
+        "setsockopt_return",
+        End::Return,
+        SETSOCKOPT,
+        "the end and result of each setsockopt, at no cost to other syscalls",
+    ),
     event(
         "setsockopt_exit",
         ("syscalls", "sys_exit_setsockopt"),
@@ -113,6 +151,12 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         RESULT_FIELDS,
         "the end and result of each SET_REPLACE and SET_ADD_COUNTERS",
         "every time and result",
+    ),
+    traced(
+        "getsockopt_return",
+        End::Return,
+        GETSOCKOPT,
+        "the end and result of each getsockopt, at no cost to other syscalls",
     ),
     event(
         "getsockopt_exit",
@@ -382,6 +426,12 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "when softirqs ran",
         "the delay of softirqs",
     ),
+    traced(
+        "getsockopt_call",
+        End::Entry,
+        GETSOCKOPT,
+        "the start, table and sizes of each getsockopt, at no cost to other syscalls",
+    ),
     event(
         "getsockopt_enter",
         ("syscalls", "sys_enter_getsockopt"),
@@ -389,6 +439,12 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         CALL_FIELDS,
         "the start, table and sizes of each GET_INFO and GET_ENTRIES",
         "every operation that reads",
+    ),
+    traced(
+        "setsockopt_call",
+        End::Entry,
+        SETSOCKOPT,
+        "the start, table and sizes of each setsockopt, at no cost to other syscalls",
     ),
     event(
         "setsockopt_enter",

@@ -232,8 +232,8 @@ fn print_date(date: u32, out: &mut Vec<u8>) {
 /// Parts of a list, of each only so many letters, as iptables cuts them off. An empty list has
 /// none, and so has what stands behind a last comma.
 fn parts(list: &str, letters: usize) -> impl Iterator<Item = &str> {
-    let list = list.strip_suffix(',').unwrap_or(list);
-    let parts = (!list.is_empty()).then(|| list.split(','));
+    let whole = list.strip_suffix(',').unwrap_or(list);
+    let parts = (!list.is_empty()).then(|| whole.split(','));
     parts.into_iter().flatten().map(move |part| {
         let end = part.char_indices().nth(letters);
         end.map_or(part, |(end, _)| &part[..end])

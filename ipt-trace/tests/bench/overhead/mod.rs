@@ -26,9 +26,9 @@ const WORK: Goal = Goal::AtMost(1.03);
 /// What is left of a flood's rate with probes.
 const RATE: Goal = Goal::AtLeast(0.99);
 
-/// How long packets are counted each time, and how long the machine comes to rest before.
+/// How long packets are counted each time, and how long they are sent before.
 const SLICE: Duration = Duration::from_secs(1);
-const REST: Duration = Duration::from_millis(300);
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Measures and prints.
 pub fn measure(pairs: u32) -> Result<(), String> {
@@ -89,17 +89,37 @@ fn restores(rules: u32, count: u32) -> Result<(), String> {
     }
     // The first restore makes the table, and fills the caches.
     let tier = Restore::run("auto", &path)?.tier;
-    let (mut work, mut process) = (Vec::new(), Vec::new());
+    let (mut work, mut warm, mut process) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..count {
         eprintln!("{rules} rules, pair {} of {count}", turn + 1);
-        let (with, without) = in_turn(turn, |probes| {
-            Restore::run(if probes { "auto" } else { "none" }, &path)
-        })?;
+        let run = |probes: &str| Restore::run(probes, &path);
+        let (with, (before, without)) = in_turn(
+            turn,
+            &mut (),
+            |()| run("auto"),
+            |()| {
+                let before = run("none")?;
+                // A kernel whose text was just patched is slower for a while, an emulated one above
+                // all, which translates it anew.
+                ipt_trace(["probes"]).finish();
+                Ok((before, run("none")?))
+            },
+        )?;
         work.push(Pair::of(with.work, without.work));
-        process.push(Pair::of(with.process, without.process));
+        warm.push(Pair::of(with.work, before.work));
+        process.push(Pair::of(with.process, before.process));
     }
     println!("\nRestores of {rules} rules with the {tier} tier and without probes, in ms");
-    pairs::print("from lock to unlock", &work, Some(WORK));
+    pairs::print(
+        "from lock to unlock, without: right after probes were attached and detached",
+        &work,
+        Some(WORK),
+    );
+    pairs::print(
+        "from lock to unlock, without: no probes before",
+        &warm,
+        None,
+    );
     pairs::print(
         "the whole process, which attaches and detaches",
         &process,
@@ -107,19 +127,24 @@ fn restores(rules: u32, count: u32) -> Result<(), String> {
     );
     println!(
         "  attaching, detaching and what they measure: {:.1} ms each time, whatever is restored",
-        pairs::median_difference(&process) - pairs::median_difference(&work)
+        pairs::median_difference(&process) - pairs::median_difference(&warm)
     );
     fs::remove_file(&path).map_err(io)
 }
 
-/// Does something with probes (true) and without, in an order that changes.
-fn in_turn<T>(turn: u32, mut run: impl FnMut(bool) -> Result<T, String>) -> Result<(T, T), String> {
+/// Does something with probes and something without, in an order that changes.
+fn in_turn<C, A, B>(
+    turn: u32,
+    context: &mut C,
+    with: impl FnOnce(&mut C) -> Result<A, String>,
+    without: impl FnOnce(&mut C) -> Result<B, String>,
+) -> Result<(A, B), String> {
     if turn.is_multiple_of(2) {
-        let without = run(false)?;
-        Ok((run(true)?, without))
+        let without = without(context)?;
+        Ok((with(context)?, without))
     } else {
-        let with = run(true)?;
-        Ok((with, run(false)?))
+        let with = with(context)?;
+        Ok((with, without(context)?))
     }
 }
 
@@ -130,15 +155,21 @@ fn packets(count: u32) -> Result<(), String> {
     let mut rates = Vec::new();
     for turn in 0..count {
         eprintln!("packets, pair {} of {count}", turn + 1);
-        let (with, without) = in_turn(turn, |probes| {
-            let tracer = probes.then(|| Tracer::start(&[]));
-            std::thread::sleep(REST);
-            let rate = flood.run(SLICE);
-            if let Some(tracer) = tracer {
+        let (with, without) = in_turn(
+            turn,
+            &mut flood,
+            |flood| {
+                let tracer = Tracer::start(&[]);
+                flood.run(WARM_UP)?;
+                let rate = flood.run(SLICE);
                 tracer.finish();
-            }
-            rate
-        })?;
+                rate
+            },
+            |flood| {
+                flood.run(WARM_UP)?;
+                flood.run(SLICE)
+            },
+        )?;
         rates.push(Pair::of(with / 1e3, without / 1e3));
     }
     println!(

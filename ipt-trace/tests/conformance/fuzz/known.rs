@@ -113,7 +113,7 @@ const ON_PURPOSE: &[Known] = &[
     ),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
-        "/\" is not a number",
+        "\" is not a number",
         &["--to-destination "],
         "iptables reads the number and does not mind what follows",
     ),
@@ -143,6 +143,12 @@ const ON_PURPOSE: &[Known] = &[
         said: " -j HMARK ",
         words: &["--hmark-tuple"],
         reason: "iptables takes a mask before the tuple that names it, but not behind it",
+    },
+    Known {
+        kind: Kind::WeTake,
+        said: " -j IDLETIMER ",
+        words: &["--label"],
+        reason: "timers are the machine's: a rule in another namespace can have its label for another kind",
     },
     Known {
         kind: Kind::WeTake,
