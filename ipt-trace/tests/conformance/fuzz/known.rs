@@ -111,10 +111,15 @@ const ON_PURPOSE: &[Known] = &[
         &["--rateest-"],
         "iptables makes 0 of a negative time",
     ),
+    refused(
+        "cannot stand beside --rateest-",
+        &["--rateest-eq", "--rateest-lt", "--rateest-gt"],
+        "iptables takes the last of comparisons that contradict each other",
+    ),
     refused("is too long a time", &["--rateest-"], UPPER_BITS),
     refused(
         "\" is not a number",
-        &["--to-destination "],
+        &["--to-destination ", " --to-destination: "],
         "iptables reads the number and does not mind what follows",
     ),
     refused("its value is empty", &["--dccp-types"], UNREADABLE),
