@@ -11,6 +11,8 @@ const TCP: u8 = 6;
 const IP: u32 = 0x01;
 const ECE: u32 = 0x10;
 const CWR: u32 = 0x20;
+/// Both of TCP's.
+const REMOVE: u8 = 0x30;
 
 /// The target's bits in its union, where they are bit fields.
 const PROTO: usize = 2;
@@ -88,8 +90,12 @@ pub(super) static EXTENSIONS: &[Extension] = &[
         families: &[Family::Ipv4],
         tables: &["mangle"],
         options: &[
-            Opt::new("ecn-tcp-remove", Value::Nothing, Shown::If(is_remove))
-                .given(Bits::u8(0, ECE | CWR)),
+            // As iptables has it, this is all that is done unless the ECT bits are named behind it.
+            Opt::new(
+                "ecn-tcp-remove",
+                Value::Fixed(&[(0, &[REMOVE])]),
+                Shown::If(is_remove),
+            ),
             tcp_bit!("ecn-tcp-ece", ECE, ECE_BIT),
             tcp_bit!("ecn-tcp-cwr", CWR, CWR_BIT),
             Opt::new(

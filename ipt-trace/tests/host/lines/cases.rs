@@ -959,6 +959,10 @@ pub const NAT: &[Case] = &[
 
 /// MARK and CONNMARK.
 pub const MANGLE: &[Case] = &[
+    same("-A FORWARD -p tcp -j ECN --ecn-tcp-remove"),
+    same("-A FORWARD -p tcp -j ECN --ecn-ip-ect 2 --ecn-tcp-remove"),
+    same("-A FORWARD -p tcp -j ECN --ecn-tcp-remove --ecn-ip-ect 2"),
+    same("-A FORWARD -p tcp -j ECN --ecn-tcp-remove --ecn-tcp-cwr 1"),
     same("-A PREROUTING -j MARK"),
     same("-A PREROUTING -j MARK --set-mark 1"),
     same("-A PREROUTING -j MARK --set-mark 0x1/0xff"),
