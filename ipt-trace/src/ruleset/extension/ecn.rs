@@ -12,7 +12,7 @@ const IP: u32 = 0x01;
 const ECE: u32 = 0x10;
 const CWR: u32 = 0x20;
 /// Both of TCP's.
-const REMOVE: u8 = 0x30;
+const BOTH: u8 = 0x30;
 
 /// The target's bits in its union, where they are bit fields.
 const PROTO: usize = 2;
@@ -93,7 +93,7 @@ pub(super) static EXTENSIONS: &[Extension] = &[
             // As iptables has it, this is all that is done unless the ECT bits are named behind it.
             Opt::new(
                 "ecn-tcp-remove",
-                Value::Fixed(&[(0, &[REMOVE])]),
+                Value::Fixed(&[(0, &[BOTH])]),
                 Shown::If(is_remove),
             ),
             tcp_bit!("ecn-tcp-ece", ECE, ECE_BIT),

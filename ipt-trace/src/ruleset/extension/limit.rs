@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::c::atoi;
+use super::c::{atoi, strtoul};
 use super::value::{get_u32, is_start_of, put};
 use super::{Context, Extension, Int, Opt, Shown, Value};
 
@@ -76,11 +76,16 @@ fn parse(words: &[&str], _: Context, data: &mut [u8]) -> Result<(), String> {
         .find(|(name, _)| is_start_of(unit, name))
         .map(|(_, length)| length)
         .ok_or_else(bad)?;
+    let too_fast = || format!("\"{word}\" is faster than the kernel can count");
     // A negative rate is a very fast one, as it is for iptables.
-    let rate = atoi(rate).ok_or_else(bad)?.cast_unsigned();
+    let rate = match atoi(rate) {
+        Some(rate) => rate.cast_unsigned(),
+        None if strtoul(rate, 10).0 > u64::from(u32::MAX) => return Err(too_fast()),
+        None => return Err(bad()),
+    };
     match (SCALE * length).checked_div(rate) {
         None => Err(bad()),
-        Some(0) => Err(format!("\"{word}\" is faster than the kernel can count")),
+        Some(0) => Err(too_fast()),
         Some(average) => {
             put(data, 0, &average.to_ne_bytes());
             Ok(())

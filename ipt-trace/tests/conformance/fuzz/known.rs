@@ -125,8 +125,18 @@ const ON_PURPOSE: &[Known] = &[
     refused("its value is empty", &["--dccp-types"], UNREADABLE),
     refused(
         "is faster than the kernel can count",
-        &["--hashlimit-"],
+        &["--hashlimit-", "--limit: "],
         UPPER_BITS,
+    ),
+    refused(
+        "is more than the kernel can count",
+        &["--hashlimit-burst: "],
+        UPPER_BITS,
+    ),
+    refused(
+        "]\" is not an IPv6 address",
+        &["--to-destination: ", "--to-source: "],
+        "iptables drops what stands around the brackets",
     ),
     refused(
         "only DNAT may shift a port range",

@@ -669,6 +669,10 @@ pub const MATCHES: &[Case] = &[
     // limit
     same("-A INPUT -m limit"),
     same("-A INPUT -m limit --limit 5/sec"),
+    we_refuse(
+        "-A INPUT -m limit --limit 17312522033/d",
+        "iptables drops the upper bits of the number",
+    ),
     same("-A INPUT -m limit --limit 5/s"),
     same("-A INPUT -m limit --limit 5/SECOND"),
     same("-A INPUT -m limit --limit 5/seconds"),
