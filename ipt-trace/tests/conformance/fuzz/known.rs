@@ -99,6 +99,23 @@ const ON_PURPOSE: &[Known] = &[
         "iptables takes the \"!\" for the value",
     ),
     refused(
+        "\"!\" stands before -",
+        &["-i !", "-o !", "-s !", "-d !", "-p !"],
+        "iptables takes the \"!\" for the value",
+    ),
+    refused(
+        "is neither an address nor a host that can be resolved",
+        &[
+            "--destination ",
+            "--source ",
+            "--dst ",
+            "--src ",
+            "-d ",
+            "-s ",
+        ],
+        "a notation of the resolver's, more likely mistyped than meant",
+    ),
+    refused(
         "is not a rate like",
         &["."],
         "iptables drops the fraction of the number",
