@@ -45,16 +45,12 @@ pub fn unlock(ctx: ProbeContext) -> u32 {
 }
 
 /// `LCB_F_MUTEX` of include/trace/events/lock.h.
-const MUTEX: u64 = 1 << 5;
+const MUTEX: u32 = 1 << 5;
 
 /// `__mutex_lock_slowpath(lock)`, where kernels without tracepoints for it wait for a mutex.
 #[kprobe]
 pub fn mutex_wait_enter(ctx: ProbeContext) -> u32 {
-    let Some(operation) = operation::current() else {
-        return 0;
-    };
-    let lock = ctx.arg::<u64>(0).unwrap_or(0);
-    operation::record(&operation, now(), Site::ContentionBegin, lock, MUTEX);
+    begin_wait(ctx.arg::<u64>(0).unwrap_or(0), MUTEX);
     0
 }
 
@@ -66,19 +62,22 @@ pub fn mutex_wait_exit(ctx: RetProbeContext) -> u32 {
 
 #[tracepoint]
 pub fn contention_begin(ctx: TracePointContext) -> u32 {
-    let Some(operation) = operation::current() else {
-        return 0;
-    };
     // SAFETY: `lock:contention_begin` has `void *lock_addr` at 8 and `unsigned int flags` at 16.
     let (lock, flags) = unsafe { (field::<u64>(&ctx, 8), field::<u32>(&ctx, 16)) };
-    operation::record(
-        &operation,
-        operation::now(),
-        Site::ContentionBegin,
-        lock,
-        flags.into(),
-    );
+    // The ring's own spinlock comes here too.
+    if flags & MUTEX != 0 {
+        begin_wait(lock, flags);
+    }
     0
+}
+
+#[inline(always)]
+fn begin_wait(lock: u64, flags: u32) {
+    let Some(operation) = operation::current() else {
+        return;
+    };
+    operation::wait_for(lock);
+    operation::record(&operation, now(), Site::ContentionBegin, lock, flags.into());
 }
 
 #[tracepoint]
@@ -88,9 +87,14 @@ pub fn contention_end(ctx: TracePointContext) -> u32 {
     };
     // SAFETY: `lock:contention_end` has `void *lock_addr` at 8 and `int ret` at 16.
     let (lock, result) = unsafe { (field::<u64>(&ctx, 8), field::<i32>(&ctx, 16)) };
+    // It has no flags, and may be the ring's own spinlock.
+    if operation.waits_for != lock {
+        return 0;
+    }
+    operation::wait_for(0);
     operation::record(
         &operation,
-        operation::now(),
+        now(),
         Site::ContentionEnd,
         lock,
         i64::from(result) as u64,

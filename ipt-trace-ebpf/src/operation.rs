@@ -40,6 +40,8 @@ pub struct Open {
     pub described: u16,
     /// Fills the struct: the verifier wants every byte of a map's value written.
     pub padding: u32,
+    /// Address of the mutex that the thread waits for, 0 if it waits for none.
+    pub waits_for: u64,
 }
 
 /// Open operations by the `pid_tgid` of their thread.
@@ -57,6 +59,9 @@ static LOST_RECORDS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Per CPU: how many operations it has opened.
 #[map]
 static OPENED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// The bits of a thread's id: `PID_MAX_LIMIT` of include/linux/threads.h is 2^22.
+const TID_MASK: u64 = (1 << 22) - 1;
 
 /// How many operations are open: the first thing that every other probe reads.
 static OPEN_COUNT: Word = Word::new(0);
@@ -105,6 +110,7 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
         flags: whose(),
         described: u16::from(described),
         padding: 0,
+        waits_for: 0,
     };
     // An entry is still here only if the kernel dropped the hit at its end.
     let replaced = lookup(thread).is_some();
@@ -113,6 +119,15 @@ pub fn open(call: u64, value: u64, described: bool) -> Option<Open> {
         OPEN_COUNT.add(1);
     }
     Some(operation)
+}
+
+/// Notes which mutex this thread waits for: 0 if for none any more.
+#[inline(always)]
+pub fn wait_for(mutex: u64) {
+    if let Some(operation) = OPERATIONS.get_ptr_mut(bpf_get_current_pid_tgid()) {
+        // SAFETY: only this thread changes the entry of its own key.
+        unsafe { (*operation).waits_for = mutex };
+    }
 }
 
 /// What records carry that belong to no operation.
@@ -125,6 +140,7 @@ pub fn outside() -> Open {
         flags: if is_own() { flags::OWN } else { 0 },
         described: 0,
         padding: 0,
+        waits_for: 0,
     }
 }
 
@@ -143,16 +159,19 @@ pub fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// A number that no other operation has: this CPU's count of them above 16 bits of its own number.
+/// A number that no other operation has: this CPU's count of them above this thread's id and the
+/// CPU's own number. A trampoline's program can be preempted by another thread's while it counts;
+/// then both have the same count, and the id tells them apart.
 #[inline(always)]
 fn next_number() -> Option<u64> {
     let count = OPENED.get_ptr_mut(0)?;
-    // SAFETY: the slot is this CPU's, and programs at the start of a syscall do not nest.
+    // SAFETY: the slot is this CPU's; a program that comes between may take back a count.
     let number = unsafe {
         *count += 1;
         *count
     };
-    Some(number << 16 | u64::from(cpu() & 0xffff))
+    let tid = bpf_get_current_pid_tgid() & TID_MASK;
+    Some(number << 38 | tid << 16 | u64::from(cpu() & 0xffff))
 }
 
 /// The [`flags`] that tell whose this thread is.
@@ -198,9 +217,11 @@ pub fn now() -> u64 {
 /// this CPU, one of those that are being counted; it looks by itself now and then, and only a ring
 /// that is half full wakes it.
 ///
-/// Only kprobes and classic tracepoints may call this. The ring has a spinlock, and a program on
-/// `lock:contention_end` that runs while it is held would wait for it forever: the kernel keeps
-/// programs of these two kinds from running inside each other, but not raw tracepoints.
+/// The ring has a spinlock, so no program may call this that can run while it is held: it would
+/// wait for itself. The kernel keeps kprobes and classic tracepoints from running inside each
+/// other, but lets them run inside a trampoline's program, and `lock:contention_end` comes with
+/// the spinlock just taken (kernel/locking/qspinlock.c). Hence the programs of `lock.rs` record
+/// mutexes only.
 #[inline(always)]
 pub fn record(operation: &Open, time_ns: u64, site: Site, a: u64, b: u64) {
     let Some(mut entry) = RECORDS.reserve::<Record>(0) else {

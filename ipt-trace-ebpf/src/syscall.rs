@@ -99,7 +99,7 @@ fn event_enter(ctx: &TracePointContext, direction: u64) -> u32 {
 #[inline(always)]
 fn event_exit(ctx: &TracePointContext) -> u32 {
     // SAFETY: syscall events hold their result at this offset.
-    exit(ctx, || unsafe { operation::field::<i64>(ctx, RET) });
+    exit(ctx, unsafe { operation::field::<i64>(ctx, RET) });
     0
 }
 
@@ -114,7 +114,7 @@ fn function_enter(ctx: &FEntryContext, direction: u64) -> i32 {
 /// The result follows the five arguments; it is an int.
 #[inline(always)]
 fn function_exit(ctx: &FExitContext) -> i32 {
-    exit(ctx, || i64::from(ctx.arg::<i32>(5)));
+    exit(ctx, i64::from(ctx.arg::<i32>(5)));
     0
 }
 
@@ -155,12 +155,11 @@ fn enter(ctx: &impl EbpfContext, direction: u64, level: u32, optname: u32, value
 }
 
 #[inline(always)]
-fn exit(ctx: &impl EbpfContext, result: impl Fn() -> i64) {
+fn exit(ctx: &impl EbpfContext, result: i64) {
     let Some(operation) = operation::current() else {
         return;
     };
     let time_ns = operation::now();
-    let result = result();
     operation::close();
     if operation.described == 0 {
         // Its page was not in memory at entry; now the kernel itself has read it.
