@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::kernels::Kernel;
 use crate::setup::{self, Need};
-use crate::vm::{self, Guest, Machine};
+use crate::vm::{self, Clock, Guest, Machine};
 use crate::{build, process};
 
 /// The test target that measures.
@@ -60,6 +60,10 @@ pub struct OverheadOptions {
     /// Measure on this machine, with the probes that its kernel allows
     #[arg(long, conflicts_with = "kernel")]
     here: bool,
+    /// Let the guest's clock go by its instructions, one a nanosecond, instead of by the host's time:
+    /// without what emulation does to times, and without what an exception costs a real CPU
+    #[arg(long, conflicts_with = "here")]
+    instructions: bool,
     /// How many pairs of each, one with probes and one without
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
@@ -91,7 +95,14 @@ pub fn overhead(options: &OverheadOptions) -> Result<ExitCode> {
         script: format!("{MEASURE} overhead --pairs {pairs}\n"),
         ..Guest::default()
     };
-    let machine = Machine::lasting(LIMIT);
+    let machine = Machine {
+        clock: if options.instructions {
+            Clock::Instructions
+        } else {
+            Clock::Host
+        },
+        ..Machine::lasting(LIMIT)
+    };
     let outcome = vm::run(options.kernel, &guest, machine, None)?;
     let outcome = outcome.context("the kernel cannot be had")?;
     Ok(ExitCode::from(vm::code(&outcome)))

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum as _};
 
 pub use guest::{Guest, script};
-pub use qemu::{End, Machine, Outcome, boot};
+pub use qemu::{Clock, End, Machine, Outcome, boot};
 
 use crate::kernels::Kernel;
 use crate::setup::{self, Need};
@@ -91,8 +91,7 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     let machine = Machine {
         cpus: options.cpus,
         megabytes: options.memory,
-        limit: Duration::from_secs(options.timeout),
-        show: true,
+        ..Machine::lasting(Duration::from_secs(options.timeout))
     };
     let kernels = &options.kernel.0;
     let mut results = Vec::new();
