@@ -37,6 +37,16 @@ impl Quality {
             other => other,
         }
     }
+
+    /// What is left of it where something else may have taken a part of the time.
+    #[must_use]
+    pub const fn with_more(self, more: bool) -> Self {
+        match self {
+            Self::Exact if more => Self::AtMost,
+            Self::AtLeast if more => Self::Approximated,
+            other => other,
+        }
+    }
 }
 
 /// A duration and how far it can be trusted.
@@ -91,6 +101,15 @@ impl Measured {
         }
     }
 
+    /// What is left of it where something else may have taken a part of the time.
+    #[must_use]
+    pub const fn with_more(self, more: bool) -> Self {
+        Self {
+            ns: self.ns,
+            quality: self.quality.with_more(more),
+        }
+    }
+
     /// All of them together, or `None` for none.
     pub fn sum(all: impl IntoIterator<Item = Self>) -> Option<Self> {
         all.into_iter().reduce(Self::plus)
@@ -115,5 +134,12 @@ mod tests {
         assert_eq!(Quality::Exact.after_losses(true), Quality::AtLeast);
         assert_eq!(Quality::Exact.after_losses(false), Quality::Exact);
         assert_eq!(Quality::AtMost.after_losses(true), Quality::AtMost);
+    }
+
+    #[test]
+    fn what_may_hold_more_is_a_bound() {
+        assert_eq!(Quality::Exact.with_more(true), Quality::AtMost);
+        assert_eq!(Quality::Exact.with_more(false), Quality::Exact);
+        assert_eq!(Quality::AtLeast.with_more(true), Quality::Approximated);
     }
 }

@@ -113,6 +113,26 @@ fn a_missed_beginning_leaves_an_approximation() {
 }
 
 #[test]
+fn a_window_keeps_its_backlog_where_the_called_function_is_probed_too() {
+    let mut tape = Tape::kprobe();
+    tape.enter(Family::Ipv4, Call::SetReplace, "filter")
+        .hit(50, Site::SwapEnter, 0, 0)
+        .hit(50, Site::BhOff, SWAP_OFF, 0)
+        .hit(900, Site::BhOn, SWAP_ON, 0)
+        .hit(100, Site::BhEnable, SWAP_IP, 0x200)
+        .hit(5_000, Site::BhBack, SWAP_IP, 0)
+        .hit(500, Site::SwapExit, TABLE, 0)
+        .exit(50, 0);
+    let swap = only(&tape).operations.remove(0);
+    let [window] = swap.windows.as_slice() else {
+        panic!("{:?}", swap.windows);
+    };
+    assert_eq!(window.duration, Measured::exact(500));
+    // 5 100 ns, less the 300 of the probes at its ends; the third is still in it.
+    assert_eq!(window.backlog.unwrap().duration, Measured::at_most(4_800));
+}
+
+#[test]
 fn the_cpus_that_a_drain_waits_for_are_told() {
     let mut tape = Tape::kprobe();
     tape.enter(Family::Ipv4, Call::SetReplace, "filter")

@@ -113,18 +113,25 @@ fn seen(events: &Events<'_>, context: &Context<'_>) -> Vec<Window> {
             Site::BhOn | Site::BhEnable => {
                 let window = kind_at(context, record.a)
                     .and_then(|kind| open.close(kind, record, events.call?, context));
-                open.on = window.is_some().then_some(record);
+                // Where both ways of seeing an end are attached, the second one closes nothing.
+                if window.is_some() {
+                    open.on = Some(record);
+                }
+                open.entered |= event.site == Site::BhEnable;
                 found.extend(window);
             }
             Site::BhBack => {
+                let entered = std::mem::take(&mut open.entered);
                 if let (Some(on), Some(window)) = (open.on.take(), found.last_mut())
                     && on.site == Site::BhOn as u16
+                    && kind_at(context, record.a) == Some(window.kind)
                 {
                     let raw = record.time_ns - on.time_ns;
                     let cost = context.calibration.map(|calibration| calibration.backlog);
                     let (duration, precision) = Precision::of(raw, cost);
                     window.backlog = Some(Backlog {
-                        duration,
+                        // The probe on the function that is called has its cost in it too.
+                        duration: duration.with_more(entered),
                         precision,
                     });
                 }
@@ -143,6 +150,8 @@ struct Open<'a> {
     off: Option<&'a Record>,
     /// The end of the last window.
     on: Option<&'a Record>,
+    /// Whether `__local_bh_enable_ip` itself is probed too, and was entered since.
+    entered: bool,
 }
 
 impl Open<'_> {
