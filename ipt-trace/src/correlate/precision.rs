@@ -18,8 +18,9 @@ pub struct Precision {
 impl Precision {
     /// Takes what the probes cost from the time between their records.
     pub(super) fn of(raw_ns: u64, cost: Option<Cost>) -> (Measured, Option<Self>) {
+        // What is between the records is what is meant and the probes' own work, which nobody measured.
         let Some(cost) = cost else {
-            return (Measured::exact(raw_ns), None);
+            return (Measured::at_most(raw_ns), None);
         };
         let net = raw_ns.saturating_sub(cost.ns);
         let below_resolution = net < cost.plus_minus_ns;
@@ -58,6 +59,6 @@ mod tests {
         let (measured, precision) = Precision::of(20, cost);
         assert_eq!(measured, Measured::at_most(20));
         assert_eq!(precision.unwrap().probes_ns, 20);
-        assert_eq!(Precision::of(7, None), (Measured::exact(7), None));
+        assert_eq!(Precision::of(7, None), (Measured::at_most(7), None));
     }
 }
