@@ -22,7 +22,8 @@ pub struct Drain {
     pub precision: Option<Precision>,
     /// What its ends were taken from.
     pub basis: &'static str,
-    /// The CPUs that were waited for, in order; `None` where that was not watched.
+    /// The CPUs that were waited for, in order; `None` where that was not watched, or none was seen
+    /// and records may be missing.
     pub waited: Option<Vec<Waited>>,
 }
 
@@ -31,7 +32,7 @@ pub struct Drain {
 pub struct Waited {
     /// The CPU.
     pub cpu: u32,
-    /// From its first turn of the wait to the next CPU's, or to the end of the drain.
+    /// From its first turn of the wait to the next CPU's, or to the end of the drain: about.
     pub duration: Measured,
 }
 
@@ -95,35 +96,40 @@ fn after(events: &Events<'_>, context: &Context<'_>, on: &Record, exit: &Record)
         duration,
         precision,
         basis: "from the return of __local_bh_enable_ip to the function's return",
-        waited: context
-            .coverage
-            .watches(Site::DrainWait)
-            .then(|| waited(events, back, exit)),
+        waited: waited(events, context, back, exit),
     }
 }
 
-fn waited(events: &Events<'_>, back: &Record, exit: &Record) -> Vec<Waited> {
+/// The CPUs that were waited for. The probe sits behind the loop's `cond_resched`, so that neither the
+/// beginning nor the end of a CPU's turn is seen where it happens.
+fn waited(
+    events: &Events<'_>,
+    context: &Context<'_>,
+    back: &Record,
+    exit: &Record,
+) -> Option<Vec<Waited>> {
     let between = back.time_ns..=exit.time_ns;
     let turns: Vec<&Record> = events
         .of(Site::DrainWait)
         .filter(|record| between.contains(&record.time_ns))
         .collect();
+    // That there was no wait is known only where every turn would have been seen.
+    let sees_none = context.coverage.watches(Site::DrainWait);
+    if turns.is_empty() && (!sees_none || context.may_miss(&[Site::DrainWait])) {
+        return None;
+    }
     let ends = turns.iter().skip(1).map(|turn| turn.time_ns);
     let mut waited: Vec<Waited> = Vec::new();
     for (turn, end_ns) in turns.iter().zip(ends.chain([exit.time_ns])) {
         let (Ok(cpu), ns) = (u32::try_from(turn.a), end_ns - turn.time_ns) else {
             continue;
         };
+        let duration = Measured::approximated(ns);
         match waited.last_mut() {
             // The thread went on on another CPU meanwhile.
-            Some(last) if last.cpu == cpu => {
-                last.duration = last.duration.plus(Measured::at_most(ns));
-            }
-            _ => waited.push(Waited {
-                cpu,
-                duration: Measured::at_most(ns),
-            }),
+            Some(last) if last.cpu == cpu => last.duration = last.duration.plus(duration),
+            _ => waited.push(Waited { cpu, duration }),
         }
     }
-    waited
+    Some(waited)
 }

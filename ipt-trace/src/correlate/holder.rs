@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use ipt_trace_common::Site;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -20,6 +21,16 @@ use crate::kernel::Family;
 /// Waits of an operation that are together no longer than this are not explained: two lookups that
 /// meet are so long.
 pub const THRESHOLD_NS: u64 = 10_000;
+
+/// Where records must not be missing for it to be known who held the mutex.
+pub(super) const SITES_OF_HOLDERS: [Site; 6] = [
+    Site::CallEnter,
+    Site::LockEnter,
+    Site::LockExit,
+    Site::Unlock,
+    Site::ContentionBegin,
+    Site::ContentionEnd,
+];
 
 /// How sure it is that somebody held the mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -269,7 +280,7 @@ mod tests {
     use super::{Certainty, Holder};
     use crate::{
         correlate::{
-            Call, Measured, Operation, correlate,
+            Call, Measured, Operation, Quality, correlate,
             testing::{MUTEX, TABLE, Tape},
             tests::check,
         },
@@ -353,6 +364,23 @@ mod tests {
             call.contention.holders[0].held,
             Measured::approximated(30_000)
         );
+    }
+
+    #[test]
+    fn missed_ends_of_holds_make_shares_approximated() {
+        let own = |program| {
+            let mut recording = two_holders().recording();
+            recording.losses.missed_hits = Some(1);
+            recording.missed.insert(program, 1);
+            let mut calls = correlate(&recording).loose.into_iter();
+            calls.find(|call| call.own).unwrap().contention
+        };
+        let missed = own("unlock");
+        assert_eq!(missed.holders[0].held, Measured::approximated(30_000));
+        assert_eq!(missed.unexplained.unwrap().quality, Quality::AtMost);
+        let other = own("ipi_send_cpu");
+        assert_eq!(other.holders[0].held, Measured::exact(30_000));
+        assert_eq!(other.unexplained.unwrap().quality, Quality::Exact);
     }
 
     #[test]

@@ -8,9 +8,7 @@ use std::collections::BTreeMap;
 use ipt_trace_common::{Record, Site, flags};
 
 use super::{
-    coverage::Coverage,
-    events::Stretch,
-    is_lossy,
+    events::{Context, Stretch},
     operation::text,
     quality::{Measured, Quality},
 };
@@ -54,11 +52,12 @@ pub struct LockHolder {
 }
 
 /// Every use of the lock file in the order of their beginnings; `None` if it was not watched.
-pub fn lock_file(recording: &Recording, coverage: &Coverage) -> Option<Vec<LockUse>> {
-    if !coverage.watches(Site::LockFile) {
+pub(super) fn lock_file(recording: &Recording, context: &Context<'_>) -> Option<Vec<LockUse>> {
+    if !context.coverage.watches(Site::LockFile) {
         return None;
     }
-    Some(lock_uses(&recording.records, is_lossy(&recording.losses)))
+    let lossy = context.may_miss(&[Site::LockFile]);
+    Some(lock_uses(&recording.records, lossy))
 }
 
 /// Whether a record is about the lock file.
@@ -286,10 +285,10 @@ mod tests {
     use ipt_trace_common::Site;
     use proptest::prelude::*;
 
-    use super::{DEFERRED, LockUse, REFUSED, UNLOCK, lock_file};
+    use super::{DEFERRED, LockUse, REFUSED, UNLOCK};
     use crate::{
         correlate::{
-            Coverage, Measured,
+            Measured, correlate,
             testing::{Tape, words},
             tests::any_record,
         },
@@ -297,7 +296,7 @@ mod tests {
     };
 
     fn uses(recording: &Recording) -> Vec<LockUse> {
-        lock_file(recording, &Coverage::of(recording)).unwrap()
+        correlate(recording).lock_file.unwrap()
     }
 
     fn ask(tape: &mut Tape, ns: u64, file: u64, became: u64, comm: &str) {
@@ -353,6 +352,22 @@ mod tests {
         assert_eq!(uses[0].wait, Measured::exact(2_000));
         assert!(uses[0].holders.is_empty(), "who held it is not known");
         assert_eq!(uses[0].hold, Some(Measured::at_least(0)));
+    }
+
+    #[test]
+    fn only_misses_of_the_lock_file_touch_it() {
+        let mut tape = Tape::tracepoint();
+        tape.outside().thread(71, "iptables", 1);
+        ask(&mut tape, 100, 0xa, 0, "iptables");
+        tape.hit(700, Site::LockFile, 0xa, UNLOCK);
+        let hold = |program| {
+            let mut recording = tape.recording();
+            recording.losses.missed_hits = Some(1);
+            recording.missed.insert(program, 1);
+            uses(&recording)[0].hold
+        };
+        assert_eq!(hold("lock_file"), Some(Measured::at_least(700)));
+        assert_eq!(hold("unlock"), Some(Measured::exact(700)));
     }
 
     proptest! {

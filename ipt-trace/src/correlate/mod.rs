@@ -35,6 +35,7 @@ pub use collector::{Collected, Collector};
 pub use coverage::Coverage;
 pub use drain::{Drain, Waited};
 pub use events::{Context, Stretch};
+use holder::SITES_OF_HOLDERS;
 pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
 pub use ipi::{Cause, Count, Ipi, Sync};
 pub use lock_file::{LockHolder, LockUse, is_of_lock_file, lock_uses};
@@ -67,11 +68,10 @@ pub const fn is_lossy(losses: &Losses) -> bool {
 pub fn correlate(recording: &Recording) -> Correlated {
     let coverage = Coverage::of(recording);
     let missed = coverage::missed(recording);
-    let unexplained = missed.is_empty() && matches!(recording.losses.missed_hits, Some(1..));
     let context = Context {
         symbols: &recording.symbols,
         coverage: &coverage,
-        lossy: recording.losses.lost_records > 0 || unexplained,
+        lossy: recording.losses.lost_records > 0 || recording.has_unexplained_misses(),
         missed: &missed,
         calibration: recording.calibration,
     };
@@ -89,9 +89,9 @@ pub fn correlate(recording: &Recording) -> Correlated {
         .filter_map(|records| Operation::from_records(records, &context))
         .collect();
     operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
-    assign(&mut operations, context.lossy);
+    assign(&mut operations, context.may_miss(&SITES_OF_HOLDERS));
     Correlated {
-        lock_file: lock_file::lock_file(recording, &coverage),
+        lock_file: lock_file::lock_file(recording, &context),
         ..group(operations)
     }
 }

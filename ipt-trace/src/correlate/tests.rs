@@ -155,8 +155,28 @@ fn the_cpus_that_a_drain_waits_for_are_told() {
     let waited: Vec<_> = waited.iter().map(|w| (w.cpu, w.duration)).collect();
     assert_eq!(
         waited,
-        [(1, Measured::at_most(7_000)), (3, Measured::at_most(2_100))]
+        [
+            (1, Measured::approximated(7_000)),
+            (3, Measured::approximated(2_100))
+        ]
     );
+}
+
+#[test]
+fn that_no_cpu_was_waited_for_is_not_claimed_after_losses() {
+    let mut tape = Tape::kprobe();
+    tape.replace("filter", 10, 4, 0);
+    let waited = |records, program: Option<&'static str>| {
+        let mut recording = tape.recording();
+        recording.losses.lost_records = records;
+        recording.missed.extend(program.map(|program| (program, 1)));
+        let swap = correlate(&recording).replaces.remove(0);
+        swap.swap().unwrap().drain.clone().unwrap().waited
+    };
+    assert_eq!(waited(0, None), Some(Vec::new()));
+    assert_eq!(waited(0, Some("unlock")), Some(Vec::new()));
+    assert_eq!(waited(0, Some("drain_wait")), None);
+    assert_eq!(waited(1, None), None);
 }
 
 #[test]

@@ -140,6 +140,23 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether hits of one of these programs were dropped, or of no one knows which.
+    pub fn may_have_missed(&self, programs: &[&str]) -> bool {
+        self.has_unexplained_misses()
+            || programs
+                .iter()
+                .any(|program| self.missed.contains_key(program))
+    }
+
+    /// Whether hits were dropped of which it is not known whose they are.
+    pub fn has_unexplained_misses(&self) -> bool {
+        let explained = self
+            .missed
+            .values()
+            .fold(0, |sum: u64, hits| sum.saturating_add(*hits));
+        self.losses.missed_hits.is_some_and(|all| all > explained)
+    }
+
     /// One without anything that was recorded.
     pub fn empty(tier: Tier, tier_reason: String, points: Vec<Point>) -> Self {
         Self {

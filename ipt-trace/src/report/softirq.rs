@@ -16,6 +16,16 @@ const VECTORS: [&str; 10] = [
     "HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU",
 ];
 
+/// What counts the delays, and what tells it that a call is under way.
+const PROGRAMS: [&str; 6] = [
+    "softirq_raise",
+    "softirq_entry",
+    "setsockopt_enter",
+    "getsockopt_enter",
+    "setsockopt_call",
+    "getsockopt_call",
+];
+
 /// More than this in one bucket is as good as this, and any number of buckets can be summed up.
 const MOST: u64 = 1 << 50;
 
@@ -28,7 +38,7 @@ pub(super) fn softirqs(recording: &Recording) -> Option<Vec<Softirq>> {
         return None;
     }
     // These are counted in the kernel and never pass the ring, so lost records do not touch them.
-    let missed = matches!(recording.losses.missed_hits, Some(1..));
+    let missed = recording.may_have_missed(&PROGRAMS);
     let sampled = sample_ns(recording).is_some();
     let mut by_vector: BTreeMap<u32, Cells<'_>> = BTreeMap::new();
     for cell in recording.softirqs.iter().filter(|cell| cell.count > 0) {
@@ -196,6 +206,23 @@ mod tests {
             (rx.max_ns, rx.max_quality, rx.max_cpu),
             (90_000, Quality::Exact, 1)
         );
+    }
+
+    #[test]
+    fn only_misses_of_what_counts_them_touch_delays() {
+        let mut tape = Tape::kprobe();
+        tape.softirq(0, 3, &[1_000]).losses(0, Some(1));
+        let quality = |program: Option<&'static str>| {
+            let mut recording = tape.recording();
+            recording.missed.extend(program.map(|program| (program, 1)));
+            let softirqs = softirqs(&recording).unwrap();
+            (softirqs[0].max_quality, softirqs[0].p99_quality)
+        };
+        let whole = (Quality::Exact, Quality::AtMost);
+        let part = (Quality::AtLeast, Quality::Approximated);
+        assert_eq!(quality(Some("ipi_send_cpu")), whole);
+        assert_eq!(quality(Some("softirq_entry")), part);
+        assert_eq!(quality(None), part, "anyone's may be missing");
     }
 
     #[test]

@@ -51,6 +51,9 @@ pub(super) fn replace(page: &mut Page, replace: &Replace, foreign: bool) {
                 });
                 format!("waited for {}", each.collect::<Vec<_>>().join(", "))
             }
+            None if drain.quality == Quality::Exact => {
+                "which CPUs were in the old table is not known".to_owned()
+            }
             None => drain.basis.clone(),
         };
         note.push_str(&waited);

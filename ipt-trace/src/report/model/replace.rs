@@ -223,7 +223,8 @@ pub struct Drain {
     pub precision: Option<Precision>,
     /// What its ends were taken from.
     pub basis: String,
-    /// The CPUs that were waited for, in order; null if not watched.
+    /// The CPUs that were waited for, in order; null if not watched, or if none was seen and a record
+    /// may be missing.
     pub waited: Option<Vec<Waited>>,
 }
 
