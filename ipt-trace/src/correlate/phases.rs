@@ -102,7 +102,8 @@ pub struct Phase {
 enum Mark {
     /// A record of this site.
     At(Site),
-    /// The return of `xt_find_table_lock` with the table found and held.
+    /// The return of `xt_find_table_lock` with the table found and held; where the call is refused
+    /// because there is none, its last return.
     Found,
     /// The beginning of a window of this kind.
     BhOff(WindowKind),
@@ -131,6 +132,20 @@ const REPLACE: Plan = &[
     (&[Part::Free], Mark::At(Site::FreeExit)),
 ];
 
+/// A replace that the kernel refuses: it turns back in the swap's function at the latest. Whatever is
+/// let go or freed after that is the new table, under the names of functions that free the old one
+/// else.
+const REFUSED: Plan = &[
+    (&[Part::CopyIn], Mark::At(Site::CheckEnter)),
+    (&[Part::Check], Mark::At(Site::CheckExit)),
+    (&[Part::CountersAlloc], Mark::At(Site::LockEnter)),
+    (&[Part::Lock], Mark::Found),
+    (&[Part::BeforeSwap], Mark::At(Site::SwapEnter)),
+    (&[Part::JumpStacks], Mark::BhOff(WindowKind::Swap)),
+    (&[Part::Swap], Mark::BhOn(WindowKind::Swap)),
+    (&[], Mark::At(Site::SwapExit)),
+];
+
 const ADD_COUNTERS: Plan = &[
     (&[Part::CopyIn], Mark::At(Site::LockEnter)),
     (&[Part::Lock], Mark::Found),
@@ -147,8 +162,9 @@ const GET: Plan = &[
 ];
 
 /// The plan of a call and the part that runs to its end.
-const fn plan(call: Call) -> Option<(Plan, Part)> {
+const fn plan(call: Call, failed: bool) -> Option<(Plan, Part)> {
     match call {
+        Call::SetReplace if failed => Some((REFUSED, Part::Unwind)),
         Call::SetReplace => Some((REPLACE, Part::CopyOut)),
         Call::SetAddCounters => Some((ADD_COUNTERS, Part::Leave)),
         Call::GetInfo | Call::GetEntries => Some((GET, Part::Leave)),
@@ -158,7 +174,7 @@ const fn plan(call: Call) -> Option<(Plan, Part)> {
 
 /// Works out the phases of an operation; none if no mark was seen.
 pub(super) fn phases(events: &Events<'_>, context: &Context<'_>) -> Vec<Phase> {
-    let Some((plan, last)) = events.call.and_then(plan) else {
+    let Some((plan, last)) = events.call.and_then(|call| plan(call, events.failed())) else {
         return Vec::new();
     };
     let mut cutter = Cutter {
@@ -170,8 +186,8 @@ pub(super) fn phases(events: &Events<'_>, context: &Context<'_>) -> Vec<Phase> {
         cutter.parts.extend_from_slice(parts);
         if let Some(time_ns) = find(events, context, *mark, cutter.at_ns) {
             cutter.cut(time_ns, Measured::exact);
-            // A refused replace has nothing to drain and no old table to free.
-            if events.failed() && matches!(mark, Mark::BhOn(_) | Mark::At(Site::SwapExit)) {
+            // What was refused turns back there, and the rest undoes it.
+            if events.failed() && matches!(mark, Mark::BhOn(_)) {
                 break;
             }
         }
@@ -216,6 +232,8 @@ impl Cutter {
 /// When the call passed a mark, at or after a time and before its end.
 fn find(events: &Events<'_>, context: &Context<'_>, mark: Mark, from_ns: u64) -> Option<u64> {
     let times = from_ns..=events.end_ns;
+    let last = events.lookups.last().filter(|_| events.failed());
+    let gave_up_ns = last.map(|lookup| lookup.end_ns);
     let is = |event: &Event<'_>, kind| kind_at(context, event.record.a) == Some(kind);
     events
         .all
@@ -224,7 +242,11 @@ fn find(events: &Events<'_>, context: &Context<'_>, mark: Mark, from_ns: u64) ->
         .filter(|event| !events.in_lookup(event.record.time_ns))
         .find(|event| match mark {
             Mark::At(site) => event.site == site,
-            Mark::Found => event.site == Site::LockExit && is_pointer(event.record.a),
+            Mark::Found => {
+                let time_ns = event.record.time_ns;
+                event.site == Site::LockExit
+                    && (is_pointer(event.record.a) || gave_up_ns == Some(time_ns))
+            }
             Mark::BhOff(kind) => event.site == Site::BhOff && is(event, kind),
             Mark::BhOn(kind) => {
                 matches!(event.site, Site::BhOn | Site::BhEnable) && is(event, kind)
