@@ -118,7 +118,13 @@ pub(super) fn ipi(events: &Events<'_>, context: &Context<'_>) -> Ipi {
 fn waits(events: &Events<'_>) -> Vec<(u64, Stretch)> {
     let several = calls(events, Site::IpiSyncEnter, Site::IpiSyncExit);
     let mut all = calls(events, Site::IpiSingleEnter, Site::IpiSingleExit);
-    all.retain(|(_, one)| !several.iter().any(|(_, wait)| wait.overlap(*one) > 0));
+    // They follow each other, so that one at most is looked at before those that begin later.
+    all.retain(|(_, one)| {
+        let first = several.partition_point(|(_, wait)| wait.end_ns <= one.start_ns);
+        let rest = several[first..].iter();
+        let mut near = rest.take_while(|(_, wait)| wait.start_ns < one.end_ns);
+        !near.any(|(_, wait)| wait.overlap(*one) > 0)
+    });
     all.extend(several);
     all
 }
@@ -152,8 +158,11 @@ struct Reader<'a> {
     /// The functions that are being waited for: by several CPUs, and by one.
     several: Option<u64>,
     one: Option<u64>,
-    /// The function that was queued last.
-    queued: Option<u64>,
+    /// The function that was queued last for each CPU, until it was interrupted.
+    queued: BTreeMap<u64, u64>,
+    /// When the next send's first record was taken: all of a send's are taken at one time, so that
+    /// those of another are not its own.
+    send_ns: u64,
     /// Who sends, the nearest first.
     callers: Vec<u64>,
     /// To which CPUs.
@@ -168,19 +177,29 @@ impl<'a> Reader<'a> {
             whole: true,
             several: None,
             one: None,
-            queued: None,
+            queued: BTreeMap::new(),
+            send_ns: 0,
             callers: Vec::new(),
             mask: BTreeSet::new(),
         }
     }
 
     fn take(&mut self, site: Site, record: &Record) {
+        self.forget_other_sends(site, record.time_ns);
         match site {
             Site::IpiSyncEnter => self.several = Some(record.a),
-            Site::IpiSyncExit => self.several = None,
+            Site::IpiSyncExit => {
+                self.several = None;
+                self.queued.clear();
+            }
             Site::IpiSingleEnter => self.one = Some(record.a),
-            Site::IpiSingleExit => self.one = None,
-            Site::IpiQueued => self.queued = Some(record.a),
+            Site::IpiSingleExit => {
+                self.one = None;
+                self.queued.clear();
+            }
+            Site::IpiQueued => {
+                self.queued.insert(record.b, record.a);
+            }
             Site::IpiCaller => {
                 let both = [record.a, record.b].into_iter();
                 self.callers.extend(both.filter(|address| *address != 0));
@@ -191,7 +210,8 @@ impl<'a> Reader<'a> {
                 self.mask.extend(bits.map(|bit| first.saturating_add(bit)));
             }
             Site::IpiSendCpu => {
-                let cause = self.cause(record.a);
+                let queued = self.queued.remove(&record.b);
+                let cause = self.cause(record.a, queued.or(self.one).or(self.several));
                 cause.cpus.insert(record.b);
                 cause.sent = cause.sent.saturating_add(1);
             }
@@ -199,7 +219,8 @@ impl<'a> Reader<'a> {
                 self.whole &= record.b > 0;
                 let mask = std::mem::take(&mut self.mask);
                 let sent = record.b.max(mask.len() as u64).max(1);
-                let cause = self.cause(record.a);
+                let queued = self.take_queued(&mask);
+                let cause = self.cause(record.a, self.several.or(queued).or(self.one));
                 cause.broadcasts = cause.broadcasts.saturating_add(1);
                 cause.sent = cause.sent.saturating_add(sent);
                 cause.cpus.extend(mask);
@@ -208,13 +229,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Drops what was said ahead of a send whose last record was lost.
+    fn forget_other_sends(&mut self, site: Site, time_ns: u64) {
+        let is_of_send = matches!(
+            site,
+            Site::IpiCaller | Site::IpiMaskWord | Site::IpiSendCpu | Site::IpiSendMask
+        );
+        if is_of_send && self.send_ns != time_ns {
+            self.callers.clear();
+            self.mask.clear();
+            self.send_ns = time_ns;
+        }
+    }
+
+    /// What was queued for the CPUs of a mask; for any, where they are not known.
+    fn take_queued(&mut self, mask: &BTreeSet<u64>) -> Option<u64> {
+        let taken = |cpu: &u64| mask.is_empty() || mask.contains(cpu);
+        let mut queued = self.queued.extract_if(.., |cpu, _| taken(cpu));
+        let (_, function) = queued.next()?;
+        queued.for_each(drop);
+        Some(function)
+    }
+
     /// What an interrupt was sent for. Most name only the handler that looks into the queue of
-    /// functions to call: then it is for what was queued or is being waited for.
-    fn cause(&mut self, callback: u64) -> &mut Cause {
+    /// functions to call: then it is for what was `asked` of the other CPU.
+    fn cause(&mut self, callback: u64, asked: Option<u64>) -> &mut Cause {
         let callers = std::mem::take(&mut self.callers);
-        let queued = self.queued.take();
         let function = if self.context.function(callback).is_some_and(is_handler) {
-            queued.or(self.one).or(self.several).unwrap_or(callback)
+            asked.unwrap_or(callback)
         } else {
             callback
         };

@@ -217,6 +217,66 @@ fn a_mask_that_could_not_be_counted_counts_at_least() {
     assert_eq!((sent.count, sent.quality), (1, Quality::AtLeast));
 }
 
+/// The handler that looks into the queue of functions to call.
+const HANDLER: u64 = 0xffff_ffff_8100_3000;
+/// A function that is queued to wake somebody up.
+const WAKE: u64 = 0xffff_ffff_8100_4000;
+
+/// What a call's interrupts were for: function, how many, and the CPUs.
+fn sent(tape: &Tape) -> Vec<(Option<String>, u64, Vec<u64>)> {
+    let mut recording = tape.recording();
+    let handler = "generic_smp_call_function_single_interrupt".to_owned();
+    recording.symbols.insert(HANDLER, handler);
+    let wake = "sched_ttwu_pending".to_owned();
+    recording.symbols.insert(WAKE, wake);
+    let causes = correlate(&recording).loose.remove(0).ipi.causes;
+    let causes = causes.into_iter();
+    causes
+        .map(|cause| (cause.function, cause.sent, cause.cpus.into_iter().collect()))
+        .collect()
+}
+
+#[test]
+fn what_was_queued_for_one_cpu_is_not_why_another_is_interrupted() {
+    let mut tape = Tape::tracepoint();
+    tape.enter(Family::Ipv4, Call::GetInfo, "filter")
+        // CPU 2 had an interrupt on its way already.
+        .hit(10, Site::IpiQueued, SYNC_CORE, 2)
+        .hit(10, Site::IpiQueued, WAKE, 3)
+        .hit(10, Site::IpiSendCpu, HANDLER, 3)
+        .hit(10, Site::IpiSendCpu, HANDLER, 1)
+        .exit(10, 0);
+    let wake = Some("sched_ttwu_pending".to_owned());
+    assert_eq!(sent(&tape), [(None, 1, vec![1]), (wake, 1, vec![3])]);
+}
+
+#[test]
+fn what_was_queued_for_a_wait_is_done_when_it_ends() {
+    let mut tape = Tape::kprobe();
+    tape.enter(Family::Ipv4, Call::GetInfo, "filter")
+        .hit(10, Site::IpiSyncEnter, SYNC_CORE, 0)
+        .hit(10, Site::IpiQueued, SYNC_CORE, 2)
+        .hit(10, Site::IpiSyncExit, 0, 0)
+        .hit(10, Site::IpiSendCpu, HANDLER, 2)
+        .exit(10, 0);
+    let causes = sent(&tape);
+    assert!(causes.contains(&(None, 1, vec![2])), "{causes:?}");
+}
+
+#[test]
+fn a_mask_is_of_the_send_that_it_was_recorded_with() {
+    let mut tape = Tape::tracepoint();
+    tape.enter(Family::Ipv4, Call::GetInfo, "filter")
+        // The send of the first mask was lost.
+        .hit(10, Site::IpiMaskWord, 0, 0b1100)
+        .hit(10, Site::IpiMaskWord, 0, 0b0010)
+        .hit(0, Site::IpiMaskWord, 1, 0b0001)
+        .hit(0, Site::IpiSendMask, SYNC_CORE, 2)
+        .exit(10, 0);
+    let core = Some("do_sync_core".to_owned());
+    assert_eq!(sent(&tape), [(core, 2, vec![1, 64])]);
+}
+
 #[test]
 fn contention_is_the_wait_and_spinning_first_is_part_of_it() {
     let mut tape = Tape::kprobe();
@@ -324,6 +384,61 @@ fn an_attempt_that_must_be_repeated_belongs_to_the_next() {
     assert_eq!(names(failed)[5..], ["jump_stacks", "swap", "unwind"]);
     assert_eq!(failed.drain, None);
     assert_eq!(failed.windows.len(), 1);
+}
+
+/// What a replace passes that is refused after `refuse`, and undone as on 6.12 and 7.2: the new table
+/// goes through the functions that free the old one else.
+fn refused(result: i64, refuse: impl FnOnce(&mut Tape)) -> Vec<String> {
+    let mut tape = Tape::kprobe();
+    tape.enter(Family::Ipv4, Call::SetReplace, "filter")
+        .hit(300, Site::CtlEnter, 0, 0);
+    refuse(&mut tape);
+    tape.hit(60, Site::CleanupEnter, 0, 0)
+        .hit(30, Site::FreeEnter, 0, 0)
+        .hit(500, Site::FreeExit, 0, 0)
+        .hit(10, Site::CtlExit, 0, 0)
+        .exit(50, result);
+    let replace = only(&tape);
+    check(&replace.operations[0]);
+    names(&replace.operations[0])
+}
+
+#[test]
+fn what_a_refused_replace_undoes_is_not_taken_for_its_steps() {
+    let checked = |tape: &mut Tape| {
+        tape.hit(40, Site::CheckEnter, 0, 0)
+            .hit(700, Site::CheckExit, 0, 0);
+    };
+    let looked_up = |tape: &mut Tape, found: u64| {
+        checked(tape);
+        tape.hit(90, Site::LockEnter, 0, 0)
+            .hit(400, Site::LockExit, found, 0);
+    };
+    assert!(
+        refused(-14, |_| ()).is_empty(),
+        "copying in: no mark was seen"
+    );
+    assert_eq!(refused(-22, checked), ["copy_in", "check", "unwind"]);
+    let before = ["copy_in", "check", "counters_alloc", "lock"];
+    // No such table.
+    let names = refused(-2, |tape| looked_up(tape, (-2_i64).cast_unsigned()));
+    assert_eq!(names[..4], before);
+    assert_eq!(names[4..], ["unwind"]);
+    // Other hooks than the table has.
+    let names = refused(-22, |tape| {
+        looked_up(tape, TABLE);
+        tape.hit(100, Site::Unlock, TABLE, 0);
+    });
+    assert_eq!(names[..4], before);
+    assert_eq!(names[4..], ["unwind"]);
+    // No memory for the jump stacks.
+    let names = refused(-12, |tape| {
+        looked_up(tape, TABLE);
+        tape.hit(100, Site::SwapEnter, 0, 0)
+            .hit(100, Site::SwapExit, 0, 0)
+            .hit(100, Site::Unlock, TABLE, 0);
+    });
+    assert_eq!(names[4..], ["before_swap", "jump_stacks+swap", "unwind"]);
 }
 
 #[test]

@@ -14,10 +14,11 @@ use crate::probe::Recording;
 /// What was seen of an operation, and waits for what follows.
 #[derive(Default)]
 struct Seen<'a> {
-    /// CPUs of the interrupt that follows.
-    targets: Vec<u32>,
-    /// The function that was queued last, and for which CPU.
-    queued: Option<(u64, u64)>,
+    /// CPUs of the interrupt that follows, and when the record with them was taken, which is when it
+    /// is sent.
+    targets: (u64, Vec<u32>),
+    /// The function that was queued last for each CPU, until it was interrupted.
+    queued: BTreeMap<u64, u64>,
     /// The beginning of a wait for other CPUs.
     wait: Option<&'a Record>,
     /// Where bottom halves came back on.
@@ -40,16 +41,25 @@ impl Page {
             };
             let seen = operations.entry(record.operation).or_default();
             match site {
-                Site::IpiQueued => seen.queued = Some((record.a, record.b)),
-                Site::IpiMaskWord => seen.targets.extend(cpus(record)),
+                Site::IpiQueued => {
+                    seen.queued.insert(record.b, record.a);
+                }
+                Site::IpiMaskWord => {
+                    if seen.targets.0 != record.time_ns {
+                        seen.targets = (record.time_ns, Vec::new());
+                    }
+                    seen.targets.1.extend(cpus(record));
+                }
                 Site::IpiSendCpu => {
-                    let queued = seen.queued.take().filter(|(_, cpu)| *cpu == record.b);
-                    let function = queued.map_or(record.a, |(function, _)| function);
+                    let function = seen.queued.remove(&record.b).unwrap_or(record.a);
                     let target = u32::try_from(record.b).unwrap_or(u32::MAX);
                     self.interrupt(record, target, symbol(function));
                 }
                 Site::IpiSendMask => {
-                    let targets = std::mem::take(&mut seen.targets);
+                    let (time_ns, mut targets) = std::mem::take(&mut seen.targets);
+                    if time_ns != record.time_ns {
+                        targets.clear();
+                    }
                     let function = seen.wait.map_or(record.a, |wait| wait.a);
                     if targets.is_empty() {
                         let track = self.cpu(record.cpu);
@@ -63,6 +73,7 @@ impl Page {
                 }
                 Site::IpiSyncEnter | Site::IpiSingleEnter => seen.wait = Some(record),
                 Site::IpiSyncExit | Site::IpiSingleExit => {
+                    seen.queued.clear();
                     if let Some(enter) = seen.wait.take() {
                         let track = self.waits(&mut waits, record);
                         let name = format!("waits for {}", symbol(enter.a));
