@@ -199,13 +199,14 @@ fn clocks(page: &mut Page, report: &Report) {
         );
         page.field("probes", &text);
     }
-    if let Some(skew) = report.probes.clock_skew_ns {
-        let text = format!(
+    let text = match report.probes.clock_skew_ns {
+        Some(skew) => format!(
             "of any two CPUs differ by at most {}",
             words::duration(skew)
-        );
-        page.field("clocks", &text);
-    }
+        ),
+        None => "skew not measured".to_owned(),
+    };
+    page.field("clocks", &text);
 }
 
 /// Which points did not measure, and what is missing because of it.
