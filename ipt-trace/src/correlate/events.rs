@@ -111,6 +111,12 @@ impl<'a> Events<'a> {
         let last = all.last()?.record.time_ns;
         let start_ns = enter.map_or(first, |record| record.time_ns);
         let end_ns = exit.map_or(last, |record| record.time_ns);
+        let complete = enter.is_some() && exit.is_some() && start_ns <= end_ns;
+        if complete {
+            // What is not within the call is not the call's, whatever its number says.
+            let call = start_ns..=end_ns;
+            all.retain(|event| call.contains(&event.record.time_ns));
+        }
         Some(Self {
             lookups: stretches(&all, Site::LockEnter, Site::LockExit),
             call: enter
@@ -118,7 +124,7 @@ impl<'a> Events<'a> {
                 .map(|(_, call)| call),
             start_ns: start_ns.min(end_ns),
             end_ns: end_ns.max(start_ns),
-            complete: enter.is_some() && exit.is_some() && start_ns <= end_ns,
+            complete,
             result: exit.map(|record| record.a.cast_signed()),
             all,
         })
@@ -142,10 +148,19 @@ impl<'a> Events<'a> {
         stretches(&self.all, enter, exit)
     }
 
+    /// Those from one time to another.
+    pub fn within(&self, stretch: Stretch) -> &[Event<'a>] {
+        let time_ns = |event: &Event<'_>| event.record.time_ns;
+        let from = &self.all[self
+            .all
+            .partition_point(|it| time_ns(it) < stretch.start_ns)..];
+        &from[..from.partition_point(|it| time_ns(it) <= stretch.end_ns)]
+    }
+
     /// Whether a time lies inside a table lookup. What happens there belongs to a table that is
     /// being created, not to the call's own steps.
     pub fn in_lookup(&self, time_ns: u64) -> bool {
-        self.lookups.iter().any(|lookup| lookup.holds(time_ns))
+        one_holds(&self.lookups, time_ns)
     }
 
     /// How long the operation took, as far as it was seen.
@@ -162,6 +177,14 @@ impl<'a> Events<'a> {
     pub fn failed(&self) -> bool {
         self.result.is_some_and(|result| result < 0)
     }
+}
+
+/// Whether one of some stretches that follow each other holds a time.
+pub(super) fn one_holds(stretches: &[Stretch], time_ns: u64) -> bool {
+    let place = stretches.partition_point(|stretch| stretch.end_ns <= time_ns);
+    stretches
+        .get(place)
+        .is_some_and(|stretch| stretch.holds(time_ns))
 }
 
 /// Whether a pointer that a kernel function returned points to something (`!IS_ERR_OR_NULL`).

@@ -92,6 +92,7 @@ pub struct Contention {
 pub fn assign(operations: &mut [Operation], lossy: bool) {
     let holds = holds(operations);
     let mutexes = mutexes(operations);
+    let any_holds = holds.values().any(|holds| !holds.is_empty());
     let explained: Vec<_> = operations
         .iter()
         .enumerate()
@@ -110,10 +111,7 @@ pub fn assign(operations: &mut [Operation], lossy: bool) {
                 seen(operations, holds, index, wait.stretch, &mut shares);
             }
             // Where no holds are seen at all, calls have to do.
-            if !operations
-                .iter()
-                .any(|other| !other.contention.holds.is_empty())
-            {
+            if !any_holds {
                 for wait in &waits {
                     likely(operations, index, wait.stretch, &mut shares);
                 }

@@ -3,7 +3,7 @@
 use ipt_trace_common::Site;
 
 use super::{
-    events::{Context, Events, Stretch, is_pointer},
+    events::{Context, Events, Stretch, is_pointer, one_holds},
     holder::{Contention, Wait},
     quality::Measured,
 };
@@ -59,8 +59,11 @@ fn wait(events: &Events<'_>, contentions: &[(u64, Stretch)], known: bool) -> Opt
         if !known || creates_table(events, *lookup) || has_open_wait(events, *lookup, contentions) {
             return Measured::at_most(lookup.ns());
         }
-        let waited = contentions
+        // They follow each other.
+        let first = contentions.partition_point(|(_, wait)| wait.start_ns <= lookup.start_ns);
+        let waited = contentions[first..]
             .iter()
+            .take_while(|(_, wait)| wait.start_ns < lookup.end_ns)
             .filter(|(_, stretch)| lookup.holds(stretch.start_ns) && lookup.holds(stretch.end_ns))
             .map(|(_, stretch)| stretch.ns())
             .sum();
@@ -79,10 +82,10 @@ const fn at_most_or_zero(ns: u64) -> Measured {
 
 /// Whether a lookup did more than look: the table was made in it.
 fn creates_table(events: &Events<'_>, lookup: Stretch) -> bool {
-    [Site::CheckEnter, Site::SwapEnter]
-        .into_iter()
-        .flat_map(|site| events.of(site))
-        .any(|record| lookup.holds(record.time_ns))
+    events.within(lookup).iter().any(|event| {
+        matches!(event.site, Site::CheckEnter | Site::SwapEnter)
+            && lookup.holds(event.record.time_ns)
+    })
 }
 
 /// The hold: from a lookup that found its table to the unlock, else the best bound there is.
@@ -123,6 +126,12 @@ pub(super) fn held(events: &Events<'_>) -> Vec<Stretch> {
 
 /// The waits and holds one by one, for finding out who held what was waited for.
 pub(super) fn contention(events: &Events<'_>, context: &Context<'_>) -> Contention {
+    let creations: Vec<Stretch> = events
+        .lookups
+        .iter()
+        .copied()
+        .filter(|lookup| creates_table(events, *lookup))
+        .collect();
     let mut waits: Vec<_> = contentions(events)
         .into_iter()
         .map(|(lock, stretch)| Wait {
@@ -130,7 +139,8 @@ pub(super) fn contention(events: &Events<'_>, context: &Context<'_>) -> Contenti
             lock,
             in_lookup: events.in_lookup(stretch.start_ns),
         })
-        .filter(|wait| !wait.in_lookup || !in_creation(events, wait.stretch))
+        // Where a table is created, other mutexes are taken.
+        .filter(|wait| !one_holds(&creations, wait.stretch.start_ns))
         .collect();
     if !watched(context) {
         let whole = events.lookups.iter().map(|lookup| Wait {
@@ -157,12 +167,6 @@ pub(super) fn contention(events: &Events<'_>, context: &Context<'_>) -> Contenti
         holds,
         ..Contention::default()
     }
-}
-
-/// Whether a wait lies in a lookup that creates its table, where other mutexes are taken.
-fn in_creation(events: &Events<'_>, wait: Stretch) -> bool {
-    let mut lookups = events.lookups.iter();
-    lookups.any(|lookup| lookup.holds(wait.start_ns) && creates_table(events, *lookup))
 }
 
 fn watched(context: &Context<'_>) -> bool {
@@ -200,11 +204,14 @@ fn contentions(events: &Events<'_>) -> Vec<(u64, Stretch)> {
 /// Whether a wait that began in a lookup has no end: then how long it was is not known.
 fn has_open_wait(events: &Events<'_>, lookup: Stretch, contentions: &[(u64, Stretch)]) -> bool {
     events
-        .of(Site::ContentionBegin)
-        .filter(|record| record.b & MUTEX != 0 && lookup.holds(record.time_ns))
-        .any(|record| {
-            !contentions
-                .iter()
-                .any(|(_, wait)| wait.start_ns <= record.time_ns && record.time_ns <= wait.end_ns)
+        .within(lookup)
+        .iter()
+        .filter(|event| event.site == Site::ContentionBegin && event.record.b & MUTEX != 0)
+        .map(|event| event.record.time_ns)
+        .filter(|time_ns| lookup.holds(*time_ns))
+        .any(|time_ns| {
+            let place = contentions.partition_point(|(_, wait)| wait.end_ns < time_ns);
+            let mut next = contentions.get(place).into_iter();
+            !next.any(|(_, wait)| wait.start_ns <= time_ns)
         })
 }

@@ -1,8 +1,12 @@
 //! What recordings of real kernels come to. In each, iptables-legacy-restore replaced `filter` of
 //! both families, in kernels from 5.10 to 7.2 with kprobes and in one with tracepoints only.
 
+use ipt_trace_common::Record;
+use proptest::prelude::*;
+
 use super::{
-    Call, Measured, Operation, Part, Quality, Replace, Window, WindowKind, correlate, tests::check,
+    Call, Certainty, Measured, Operation, Part, Quality, Replace, Window, WindowKind, correlate,
+    tests::check,
 };
 use crate::{
     kernel::Family,
@@ -47,6 +51,34 @@ pub fn all() -> Vec<(&'static str, Recording)> {
     kprobe
         .chain([("6.18-tracepoint", read(TRACEPOINT))])
         .collect()
+}
+
+/// These and those of several processes at a time and of a table's first use: for what holds of any.
+pub fn every() -> Vec<(&'static str, Recording)> {
+    let further = [
+        (
+            "6.1-contended",
+            include_str!("../../tests/recordings/6.1-contended.txt"),
+        ),
+        (
+            "7.2-contended",
+            include_str!("../../tests/recordings/7.2-contended.txt"),
+        ),
+        (
+            "7.2-first-table",
+            include_str!("../../tests/recordings/7.2-first-table.txt"),
+        ),
+    ];
+    let mut every = all();
+    every.extend(further.map(|(name, text)| (name, read(text))));
+    every
+}
+
+fn check_all(recording: &Recording) {
+    let correlated = correlate(recording);
+    let replaces = correlated.replaces.iter();
+    let grouped = replaces.flat_map(|replace| &replace.operations);
+    grouped.chain(&correlated.loose).for_each(check);
 }
 
 /// The replaces of a recording: one per family, each of four calls.
@@ -188,16 +220,56 @@ fn tracepoints_alone_give_bounds() {
 
 #[test]
 fn a_recording_cut_off_anywhere_is_survived() {
-    for (_, whole) in all() {
+    for (_, whole) in every() {
         for end in 0..whole.records.len() {
             let mut recording = whole.clone();
             recording.records.truncate(end);
-            let correlated = correlate(&recording);
-            let grouped = correlated
-                .replaces
-                .iter()
-                .flat_map(|replace| &replace.operations);
-            grouped.chain(&correlated.loose).for_each(check);
+            check_all(&recording);
         }
+    }
+}
+
+#[test]
+fn contended_recordings_name_those_who_held_the_mutex() {
+    for (name, recording) in every() {
+        let correlated = correlate(&recording);
+        let replaces = correlated.replaces.iter();
+        let grouped = replaces.flat_map(|replace| &replace.operations);
+        let all: Vec<_> = grouped.chain(&correlated.loose).collect();
+        for operation in &all {
+            check(operation);
+        }
+        let mut holders = all.iter().flat_map(|it| &it.contention.holders);
+        assert_eq!(
+            holders.next().is_some(),
+            name.ends_with("-contended"),
+            "{name}"
+        );
+        assert!(holders.all(|holder| holder.certainty == Certainty::Seen));
+    }
+}
+
+proptest! {
+    #[test]
+    fn real_recordings_survive_loss_disorder_and_repetition(
+        which in 0..every().len(),
+        picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..40),
+        lose in any::<bool>(),
+    ) {
+        let (_, mut recording) = every().swap_remove(which);
+        let records = &mut recording.records;
+        for (from, to) in picks {
+            let record = *from.get(records);
+            if lose && records.len() > 1 {
+                let place = to.index(records.len());
+                records.remove(place);
+            } else {
+                // Somewhere else, at another's time, and where it was too.
+                let place = to.index(records.len());
+                let time_ns = records[place].time_ns;
+                records.insert(place, Record { time_ns, ..record });
+            }
+        }
+        check_all(&recording);
     }
 }

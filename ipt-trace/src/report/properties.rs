@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Report, Run};
-use crate::render::{Style, json, text};
+use crate::render::{Style, json, perfetto, text};
 
 /// Notes that a file must have, and a restore's.
 const NOTES: &str = "\
@@ -32,6 +32,7 @@ pub fn any_file(bytes: &[u8]) {
     let Ok(run) = Run::read(bytes) else { return };
     let report = run.report();
     print(&report);
+    perfetto::trace(&run, &report);
     let mut file = Vec::new();
     run.write(&mut file).expect("memory can be written");
     let again = Run::read(file.as_slice()).expect("what was written can be read");
@@ -89,11 +90,11 @@ mod tests {
         let change = (any::<usize>(), any::<u8>(), any::<bool>());
         (
             kinds,
-            0..recordings::all().len(),
+            0..recordings::every().len(),
             prop::collection::vec(change, 0..12),
         )
             .prop_map(|(kind, which, changes)| {
-                let text = recordings::all().swap_remove(which).1.to_text();
+                let text = recordings::every().swap_remove(which).1.to_text();
                 let (_, lines) = text.split_once('\n').unwrap_or_default();
                 let mut bytes = lines.as_bytes().to_vec();
                 for (place, byte, remove) in changes {
