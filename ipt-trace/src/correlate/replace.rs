@@ -173,17 +173,16 @@ fn is_decided(run: &[Operation]) -> bool {
 /// Whether nothing can follow: the table was swapped and the old counters added, or the kernel has
 /// refused for good.
 fn is_over(run: &[Operation]) -> bool {
-    let swap = run
-        .iter()
-        .rev()
-        .find(|operation| operation.call == Some(Call::SetReplace));
-    swap.is_some_and(|swap| {
-        let refused = swap.failed() && !swap.must_repeat();
-        refused
-            || run
-                .last()
-                .is_some_and(|last| last.call == Some(Call::SetAddCounters))
-    })
+    let Some(last) = run.last() else { return false };
+    match last.call {
+        Some(Call::SetReplace) => last.failed() && !last.must_repeat(),
+        Some(Call::SetAddCounters) => {
+            let mut calls = run.iter().rev();
+            calls.any(|operation| operation.call == Some(Call::SetReplace))
+        }
+        // A process may read a table for days; nothing is over by that.
+        _ => false,
+    }
 }
 
 /// A run that has ended: a replace if it has a `SET_REPLACE`, else what it consists of.
