@@ -6,15 +6,14 @@
 //! (`kernel/trace/bpf_trace.c`, `include/uapi/linux/bpf.h`).
 
 use std::{
-    io, mem,
-    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    fs, io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
 };
 
-use aya::util::KernelVersion;
+use aya::{programs::links::FdLink, util::KernelVersion};
 
-/// Commands of bpf(2) (`enum bpf_cmd`, include/uapi/linux/bpf.h).
+/// A command of bpf(2) (`enum bpf_cmd`, include/uapi/linux/bpf.h).
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
 
 /// Offset of `recursion_misses` in `struct bpf_prog_info`.
 const RECURSION_MISSES: usize = 208;
@@ -41,12 +40,7 @@ pub fn of_program(program: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// How often the kprobe behind a link was hit and not handled; 0 for other links.
-pub fn of_link(id: u32) -> io::Result<u64> {
-    let attr = IdAttr { id, rest: [0; 3] };
-    let fd = bpf(BPF_LINK_GET_FD_BY_ID, &attr)?;
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just opened this descriptor for this call alone.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+pub fn of_link(link: BorrowedFd<'_>) -> io::Result<u64> {
     let info = Info::of(link.as_raw_fd())?;
     let kind = info.word(PERF_EVENT_TYPE).ok_or_else(too_short)? & 0xffff_ffff;
     if PERF_EVENT_KPROBES.contains(&kind) {
@@ -56,15 +50,40 @@ pub fn of_link(id: u32) -> io::Result<u64> {
     }
 }
 
-fn too_short() -> io::Error {
-    io::Error::other("the kernel's answer is shorter than expected")
+/// A link's descriptor in place of the link, which lasts as long as it does.
+///
+/// aya keeps the descriptor to itself, and to ask the kernel for another by the link's number
+/// (`BPF_LINK_GET_FD_BY_ID`) takes `CAP_SYS_ADMIN`. So it is looked up in /proc, which says of each
+/// descriptor what it is (`bpf_link_show_fdinfo`, kernel/bpf/syscall.c).
+pub fn descriptor_of(link: &FdLink) -> io::Result<OwnedFd> {
+    let id = link.info().map_err(io::Error::other)?.id();
+    let name = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    let mut open: Vec<RawFd> = fs::read_dir("/proc/self/fdinfo")?
+        .filter_map(name)
+        .collect();
+    // The link was made just now, and is one of the last.
+    open.sort_unstable();
+    let is_link = |fd: &RawFd| {
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+        link_id(&text) == Some(id)
+    };
+    let found = open.into_iter().rev().find(is_link);
+    let fd = found.ok_or_else(|| {
+        io::Error::other(format!("/proc/self/fdinfo has no descriptor of link {id}"))
+    })?;
+    // SAFETY: no descriptor but the one in `link` refers to it, and that stays open meanwhile.
+    unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
 }
 
-/// `union bpf_attr` for [`BPF_LINK_GET_FD_BY_ID`].
-#[repr(C)]
-struct IdAttr {
-    id: u32,
-    rest: [u32; 3],
+/// The link's number in what /proc says of its descriptor.
+fn link_id(text: &str) -> Option<u32> {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix("link_id:"))?;
+    value.trim().parse().ok()
+}
+
+fn too_short() -> io::Error {
+    io::Error::other("the kernel's answer is shorter than expected")
 }
 
 /// `union bpf_attr` for [`BPF_OBJ_GET_INFO_BY_FD`].
@@ -105,7 +124,7 @@ impl Info {
 }
 
 /// bpf(2).
-fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
+fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<()> {
     // SAFETY: `attr` is a prefix of `union bpf_attr` of the size that is passed, and what it
     // points to is as long as it says. The kernel writes into both, but only plain numbers.
     let result = unsafe {
@@ -119,5 +138,18 @@ fn bpf<T>(command: libc::c_long, attr: &T) -> io::Result<libc::c_long> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(result)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::link_id;
+
+    #[test]
+    fn a_link_is_known_by_its_number() {
+        let link = "pos:\t0\nflags:\t02000000\nlink_type:\tperf\nlink_id:\t512\nprog_id:\t9\n";
+        assert_eq!(link_id(link), Some(512));
+        assert_eq!(link_id("pos:\t0\nprog_id:\t512\n"), None);
+        assert_eq!(link_id("link_id:\t\n"), None);
+    }
 }

@@ -1,6 +1,11 @@
 //! What keeps programs attached.
 
-use std::{any::Any, sync::Mutex, thread};
+use std::{
+    any::Any,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Mutex,
+    thread,
+};
 
 use aya::programs::{ProgramError, links::FdLink};
 
@@ -20,14 +25,14 @@ pub struct Link {
 
 enum Held {
     /// A kprobe or tracepoint on a kernel that counts what it misses.
-    Counted(FdLink),
+    Counted(OwnedFd),
     /// Any other, for its end of life only.
     Other { _link: Box<dyn Any + Send> },
 }
 
 impl Link {
-    /// Keeps a kprobe's or tracepoint's link. (aya gives a link's number only for an [`FdLink`],
-    /// which kernels that count misses always make.)
+    /// Keeps a kprobe's or tracepoint's link. (Kernels that count misses make a link of bpf's for
+    /// every one.)
     pub fn counted<L>(program: &'static str, target: String, link: L) -> Result<Self, ProgramError>
     where
         L: TryInto<FdLink> + Send + 'static,
@@ -39,7 +44,7 @@ impl Link {
         Ok(Self {
             program,
             target,
-            held: Held::Counted(link),
+            held: Held::Counted(misses::descriptor_of(&link)?),
         })
     }
 
@@ -63,7 +68,7 @@ impl Link {
     /// How many hits the kernel has dropped that it counts by link; `None` if it does not say.
     pub fn missed(&self) -> Option<u64> {
         match &self.held {
-            Held::Counted(link) => misses::of_link(link.info().ok()?.id()).ok(),
+            Held::Counted(link) => misses::of_link(link.as_fd()).ok(),
             Held::Other { .. } => Some(0),
         }
     }
