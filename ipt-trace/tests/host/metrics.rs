@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::Command;
 
-use crate::support::metrics::{Traced, check_names};
+use crate::support::metrics::{Traced, bring_loopback_up, check_names};
 use crate::support::program::{Feed as _, RESTORE, ipt_trace};
 use crate::support::{Test, program};
 
@@ -78,9 +78,7 @@ fn slow_clients() {
 }
 
 fn taken_port() {
-    program::at("ip", ["link", "set", "lo", "up"])
-        .finish()
-        .expect_success();
+    bring_loopback_up();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     ipt_trace(["trace", "--metrics", &address, "-d", "1s"])

@@ -1,7 +1,7 @@
 //! A running `trace --metrics`, and what contrib/ asks of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,9 +11,17 @@ use nix::unistd::Pid;
 
 use super::namespace;
 use super::program::{Feed as _, at, ipt_trace};
+use super::tracer::{PATIENCE, wait_for};
 
 const DASHBOARD: &str = include_str!("../../../contrib/grafana/ipt-trace.json");
 const ALERTS: &str = include_str!("../../../contrib/prometheus/alerts.yml");
+
+/// Without interfaces that are up, a network namespace does not even reach loopback.
+pub fn bring_loopback_up() {
+    at("ip", ["link", "set", "lo", "up"])
+        .finish()
+        .expect_success();
+}
 
 /// A running `trace --metrics`.
 pub struct Traced {
@@ -23,42 +31,51 @@ pub struct Traced {
 }
 
 impl Traced {
+    /// One of this network namespace, with differences and reads.
     pub fn start() -> Self {
-        // In a network namespace without interfaces that are up, not even loopback is reached.
-        at("ip", ["link", "set", "lo", "up"])
-            .finish()
-            .expect_success();
+        bring_loopback_up();
         // Other tests replace tables meanwhile.
-        let netns = namespace::inode();
-        let mut child = ipt_trace(["trace", "--metrics", ":0", "--reads"])
-            .args(["--netns", &netns.to_string()])
-            .args(["--diff", "--diff-share", "100"])
+        let netns = namespace::inode().to_string();
+        let options = [
+            "--reads",
+            "--netns",
+            &netns,
+            "--diff",
+            "--diff-share",
+            "100",
+        ];
+        Self::with(&options).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// One with these options, where loopback is up; or what it said in place of where it listens.
+    pub fn with(options: &[&str]) -> Result<Self, String> {
+        let mut child = ipt_trace(["trace", "--metrics", ":0"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program");
-        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut said = String::new();
-        let address = loop {
-            let from = said.len();
-            let read = stderr.read_line(&mut said).expect("standard error");
-            assert!(read > 0, "it ended: {said}");
-            if let Some((_, rest)) = said[from..].split_once("http://") {
-                break rest.trim_end().trim_end_matches("/metrics").to_owned();
-            }
+        let stderr = child.stderr.take().expect("a pipe");
+        let mut traced = Self {
+            child,
+            address: String::new(),
         };
-        // Whoever writes to a closed pipe would fail.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
-        Self { child, address }
+        let (said, _) = wait_for(stderr, "http://")?;
+        let (_, url) = said.split_once("http://").expect("what was waited for");
+        let address = url.split_once('/').map_or(url, |(address, _)| address);
+        address.clone_into(&mut traced.address);
+        Ok(traced)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The answer to a request: head and body.
     pub fn ask(&self, request: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("a time");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
         stream.write_all(request.as_bytes()).expect("a request");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
@@ -76,7 +93,7 @@ impl Traced {
 
     /// Scrapes until a line holds all of these words.
     pub fn scrape_until(&self, words: &[&str]) -> String {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let body = self.scrape();
             if body
@@ -98,6 +115,15 @@ impl Drop for Traced {
         }
         let _ = self.child.wait();
     }
+}
+
+/// The sum of the series that begin so.
+pub fn sum(body: &str, series: &str) -> f64 {
+    let lines = body.lines().filter(|line| line.starts_with(series));
+    let values = lines.map(|line| line.rsplit(' ').next().unwrap_or_default());
+    values
+        .map(|value| value.parse::<f64>().expect("a number"))
+        .sum()
 }
 
 /// What only kprobes measure.

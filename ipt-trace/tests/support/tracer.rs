@@ -138,15 +138,24 @@ impl Drop for Running {
 
 /// Waits for the line that says what is attached; the rest is read on a thread.
 pub fn wait_until_attached(stderr: ChildStderr) -> JoinHandle<String> {
-    const ATTACHED: &str = "probes attached";
+    let (_, rest) = wait_for(stderr, "probes attached").unwrap_or_else(|text| panic!("{text}"));
+    rest
+}
+
+/// Waits for a line with this in it. Gives the lines so far, and the thread that reads the rest; the
+/// lines alone if it ended without, or never came to it.
+pub fn wait_for(
+    stderr: ChildStderr,
+    word: &'static str,
+) -> Result<(String, JoinHandle<String>), String> {
     let (sender, lines) = channel();
     let thread = thread::spawn(move || {
         let mut lines = BufReader::new(stderr).lines();
         for line in lines.by_ref() {
             let line = line.expect("text");
-            let attached = line.contains(ATTACHED);
+            let found = line.contains(word);
             // Nobody listens where the patience has ended.
-            if sender.send(line).is_err() || attached {
+            if sender.send(line).is_err() || found {
                 break;
             }
         }
@@ -155,14 +164,14 @@ pub fn wait_until_attached(stderr: ChildStderr) -> JoinHandle<String> {
     });
     let mut text = String::new();
     let deadline = Instant::now() + PATIENCE;
-    while !text.contains(ATTACHED) {
+    while !text.contains(word) {
         let left = deadline.saturating_duration_since(Instant::now());
         match lines.recv_timeout(left) {
-            Ok(line) => text.push_str(&line),
-            Err(error) => panic!("{error}: {text}"),
+            Ok(line) => text = text + &line + "\n",
+            Err(error) => return Err(format!("no \"{word}\", {error}: {text}")),
         }
     }
-    thread
+    Ok((text, thread))
 }
 
 pub fn is_event_of(line: &Value, pid: u32) -> bool {

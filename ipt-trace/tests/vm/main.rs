@@ -12,6 +12,7 @@ mod report;
 mod support;
 mod tables;
 mod trace;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         eprintln!("skipping tests: {reason}");
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [(&[Test], Option<String>); 10] = [
+    let groups: [(&[Test], Option<String>); 11] = [
         (tables::TESTS, None),
         (trace::WITHOUT_MODULES, None),
         (kprobe::TESTS, None),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         (growth::TESTS, growth::missing()),
         (trace::TESTS, None),
         (metrics::TESTS, None),
+        (unit::TESTS, None),
         (trace::LAST, None),
     ];
     let mut trials = Vec::new();

@@ -1,22 +1,13 @@
 //! `ipt-trace trace --metrics` with kprobes.
 
 use crate::Test;
-use crate::support::metrics::{Traced, check_names};
+use crate::support::metrics::{Traced, check_names, sum};
 use crate::support::restore;
 
 pub const TESTS: &[Test] = &[("metrics_hold_what_kprobes_measure", kprobe_metrics)];
 
 /// How often: the kernel drops a hit of a probe now and then.
 const TIMES: usize = 5;
-
-/// The sum of the series that begin so.
-fn sum(body: &str, series: &str) -> f64 {
-    let lines = body.lines().filter(|line| line.starts_with(series));
-    let values = lines.map(|line| line.rsplit(' ').next().unwrap_or_default());
-    values
-        .map(|value| value.parse::<f64>().expect("a number"))
-        .sum()
-}
 
 fn kprobe_metrics() {
     const RULES: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
