@@ -116,7 +116,8 @@ enum Mark {
 /// Which parts end at which mark.
 type Plan = &'static [(&'static [Part], Mark)];
 
-const REPLACE: Plan = &[
+/// A replace to its swap. One that the kernel refuses comes no further.
+const SWAP: Plan = &[
     (&[Part::CopyIn], Mark::At(Site::CheckEnter)),
     (&[Part::Check], Mark::At(Site::CheckExit)),
     (&[Part::CountersAlloc], Mark::At(Site::LockEnter)),
@@ -124,6 +125,9 @@ const REPLACE: Plan = &[
     (&[Part::BeforeSwap], Mark::At(Site::SwapEnter)),
     (&[Part::JumpStacks], Mark::BhOff(WindowKind::Swap)),
     (&[Part::Swap], Mark::BhOn(WindowKind::Swap)),
+];
+
+const SWAPPED: Plan = &[
     (&[Part::Backlog], Mark::BhBack(WindowKind::Swap)),
     (&[Part::Drain], Mark::At(Site::SwapExit)),
     (&[Part::AfterSwap], Mark::At(Site::Unlock)),
@@ -132,19 +136,9 @@ const REPLACE: Plan = &[
     (&[Part::Free], Mark::At(Site::FreeExit)),
 ];
 
-/// A replace that the kernel refuses: it turns back in the swap's function at the latest. Whatever is
-/// let go or freed after that is the new table, under the names of functions that free the old one
-/// else.
-const REFUSED: Plan = &[
-    (&[Part::CopyIn], Mark::At(Site::CheckEnter)),
-    (&[Part::Check], Mark::At(Site::CheckExit)),
-    (&[Part::CountersAlloc], Mark::At(Site::LockEnter)),
-    (&[Part::Lock], Mark::Found),
-    (&[Part::BeforeSwap], Mark::At(Site::SwapEnter)),
-    (&[Part::JumpStacks], Mark::BhOff(WindowKind::Swap)),
-    (&[Part::Swap], Mark::BhOn(WindowKind::Swap)),
-    (&[], Mark::At(Site::SwapExit)),
-];
+/// A refused replace turns back in the swap's function at the latest. Whatever is let go or freed
+/// after that is the new table, under the names of functions that free the old one else.
+const REFUSED: Plan = &[(&[], Mark::At(Site::SwapExit))];
 
 const ADD_COUNTERS: Plan = &[
     (&[Part::CopyIn], Mark::At(Site::LockEnter)),
@@ -161,13 +155,13 @@ const GET: Plan = &[
     (&[Part::Work], Mark::At(Site::Unlock)),
 ];
 
-/// The plan of a call and the part that runs to its end.
-const fn plan(call: Call, failed: bool) -> Option<(Plan, Part)> {
+/// The plans of a call, one after the other, and the part that runs to its end.
+const fn plan(call: Call, failed: bool) -> Option<(&'static [Plan], Part)> {
     match call {
-        Call::SetReplace if failed => Some((REFUSED, Part::Unwind)),
-        Call::SetReplace => Some((REPLACE, Part::CopyOut)),
-        Call::SetAddCounters => Some((ADD_COUNTERS, Part::Leave)),
-        Call::GetInfo | Call::GetEntries => Some((GET, Part::Leave)),
+        Call::SetReplace if failed => Some((&[SWAP, REFUSED], Part::Unwind)),
+        Call::SetReplace => Some((&[SWAP, SWAPPED], Part::CopyOut)),
+        Call::SetAddCounters => Some((&[ADD_COUNTERS], Part::Leave)),
+        Call::GetInfo | Call::GetEntries => Some((&[GET], Part::Leave)),
         Call::GetRevision => None,
     }
 }
@@ -182,7 +176,7 @@ pub(super) fn phases(events: &Events<'_>, context: &Context<'_>) -> Vec<Phase> {
         parts: Vec::new(),
         phases: Vec::new(),
     };
-    for (parts, mark) in plan {
+    for (parts, mark) in plan.iter().copied().flatten() {
         cutter.parts.extend_from_slice(parts);
         if let Some(time_ns) = find(events, context, *mark, cutter.at_ns) {
             cutter.cut(time_ns, Measured::exact);
