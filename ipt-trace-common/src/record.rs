@@ -6,6 +6,9 @@ pub mod flags {
     pub const OWN: u16 = 1;
     /// The thread descends from the tracing program, which asked for such to be followed.
     pub const FOLLOWED: u16 = 2;
+    /// The operation is no part of what is told: it explains what another one waited for. Set in
+    /// recordings alone, never by probes.
+    pub const CONTEXT: u16 = 4;
 }
 
 /// One probe hit: 48 bytes, written whole into the ring.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ipt_trace_common::Site;
+use ipt_trace_common::{Record, Site};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -31,6 +31,9 @@ pub(super) const SITES_OF_HOLDERS: [Site; 6] = [
     Site::ContentionBegin,
     Site::ContentionEnd,
 ];
+
+/// Where it is told who a holder is.
+const SITES_OF_NAMES: [Site; 3] = [Site::CallComm, Site::CallTable, Site::CallNet];
 
 /// How sure it is that somebody held the mutex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -79,7 +82,7 @@ pub struct Contention {
     pub waits: Vec<Wait>,
     /// Its holds of the family's.
     pub holds: Vec<Stretch>,
-    /// Who held the mutex while it waited, the longest first; filled in by [`assign`].
+    /// Who held the mutex while it waited, the longest first; filled in by [`assign_among`].
     pub holders: Vec<Holder>,
     /// How much of the wait nobody is known for: matches and targets are looked up under the same
     /// mutex for moments that are not seen, and what began before the probes is not seen either.
@@ -87,9 +90,24 @@ pub struct Contention {
     pub unexplained: Option<Measured>,
 }
 
-/// Finds out for each operation who held the mutex that it waited for. `lossy` if any record of
-/// theirs may be missing.
-pub fn assign(operations: &mut [Operation], lossy: bool) {
+/// Whether a record may be needed to tell that its operation held the mutex that another waited for.
+pub fn explains(record: &Record) -> bool {
+    let site = Site::from_number(record.site);
+    site.is_some_and(|site| {
+        SITES_OF_HOLDERS.contains(&site) || SITES_OF_NAMES.contains(&site) || site == Site::CallExit
+    })
+}
+
+/// Finds out for each operation who held the mutex that it waited for: another of them, or one of
+/// `others`. `lossy` if any record of theirs may be missing.
+pub fn assign_among(operations: &mut Vec<Operation>, others: Vec<Operation>, lossy: bool) {
+    let count = operations.len();
+    operations.extend(others);
+    assign(operations, lossy);
+    operations.truncate(count);
+}
+
+fn assign(operations: &mut [Operation], lossy: bool) {
     let holds = holds(operations);
     let mutexes = mutexes(operations);
     let any_holds = holds.values().any(|holds| !holds.is_empty());

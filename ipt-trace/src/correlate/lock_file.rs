@@ -3,7 +3,7 @@
 //! An open file (`struct file`) holds a flock, not a process: a release is matched with what took the
 //! lock by the file's address. Retries of a program that does not wait in the kernel are one wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ipt_trace_common::{Record, Site, flags};
 
@@ -79,6 +79,11 @@ pub fn lock_uses(records: &[Record], lossy: bool) -> Vec<LockUse> {
         .filter_map(|record| Some((Site::from_number(record.site)?, record)))
         .collect();
     records.sort_by_key(|(_, record)| record.time_ns);
+    // A process's records come again with each of its replaces in the files of a trace.
+    let mut known = HashSet::new();
+    records.retain(|(site, record)| {
+        known.insert((record.time_ns, *site, record.tid, record.a, record.b))
+    });
     let mut reader = Reader::default();
     for (site, record) in records {
         match site {

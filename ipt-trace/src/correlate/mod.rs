@@ -27,7 +27,7 @@ mod window;
 
 use std::collections::BTreeMap;
 
-use ipt_trace_common::Record;
+use ipt_trace_common::{Record, flags};
 
 use crate::probe::{Losses, Recording};
 pub use call::Call;
@@ -36,7 +36,7 @@ pub use coverage::Coverage;
 pub use drain::{Drain, Waited};
 pub use events::{Context, Stretch};
 use holder::SITES_OF_HOLDERS;
-pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign};
+pub use holder::{Certainty, Contention, Holder, THRESHOLD_NS, Wait, assign_among, explains};
 pub use ipi::{Cause, Count, Ipi, Sync};
 pub use lock_file::{LockHolder, LockUse, is_of_lock_file, lock_uses};
 pub use mutex::Mutex;
@@ -75,25 +75,42 @@ pub fn correlate(recording: &Recording) -> Correlated {
         missed: &missed,
         calibration: recording.calibration,
     };
-    let mut by_operation: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
-    for record in &recording.records {
-        if record.operation != 0 {
-            by_operation
-                .entry(record.operation)
-                .or_default()
-                .push(*record);
-        }
-    }
-    let mut operations: Vec<_> = by_operation
-        .values()
-        .filter_map(|records| Operation::from_records(records, &context))
-        .collect();
-    operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
-    assign(&mut operations, context.may_miss(&SITES_OF_HOLDERS));
+    let [told, mut explaining] = by_operation(&recording.records);
+    // What is told explains as well.
+    explaining.retain(|number, _| !told.contains_key(number));
+    let operations = |records: &BTreeMap<u64, Vec<Record>>| {
+        let all = records.values();
+        let mut operations: Vec<_> = all
+            .filter_map(|records| Operation::from_records(records, &context))
+            .collect();
+        operations.sort_by_key(|operation| (operation.start_ns, operation.tid));
+        operations
+    };
+    let mut told = operations(&told);
+    holder::assign_among(
+        &mut told,
+        operations(&explaining),
+        context.may_miss(&SITES_OF_HOLDERS),
+    );
     Correlated {
         lock_file: lock_file::lock_file(recording, &context),
-        ..group(operations)
+        ..group(told)
     }
+}
+
+/// The records of each operation, by its number: of those that are to be told, and of those that are
+/// there to explain what others waited for.
+fn by_operation(records: &[Record]) -> [BTreeMap<u64, Vec<Record>>; 2] {
+    let mut found = [BTreeMap::new(), BTreeMap::new()];
+    for record in records.iter().filter(|record| record.operation != 0) {
+        let explains = record.flags & flags::CONTEXT != 0;
+        let operations: &mut BTreeMap<_, Vec<_>> = &mut found[usize::from(explains)];
+        operations
+            .entry(record.operation)
+            .or_default()
+            .push(*record);
+    }
+    found
 }
 
 /// Groups the operations of a finished recording, ordered by their beginnings.

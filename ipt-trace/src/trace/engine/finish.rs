@@ -23,9 +23,9 @@ impl Engine {
                 (kind, Replace { operations })
             }
         };
-        let records = self.take_records(&replace);
+        let mut records = self.take_records(&replace);
         if kind.is_some() {
-            self.past.name_holders(&mut replace);
+            records.extend(self.past.name_holders(&mut replace));
         }
         self.event(kind?, &replace, records)
     }

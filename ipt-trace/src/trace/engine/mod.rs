@@ -276,7 +276,12 @@ impl Engine {
         let Some(operation) = Operation::from_records(&collected.records, &context) else {
             return;
         };
-        self.past.remember(&operation);
+        let recorded = if self.options.records {
+            collected.records.as_slice()
+        } else {
+            &[]
+        };
+        self.past.remember(&operation, recorded);
         if operation.own {
             return;
         }

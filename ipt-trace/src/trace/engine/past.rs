@@ -1,10 +1,14 @@
 //! What happened before: what was lost and when, how late softirqs were, and operations that others
 //! may have waited for.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+
+use ipt_trace_common::{Record, flags};
 
 use crate::{
-    correlate::{Contention, Ipi, Measured, Operation, Replace, THRESHOLD_NS, assign},
+    correlate::{
+        Contention, Ipi, Measured, Operation, Replace, THRESHOLD_NS, assign_among, explains,
+    },
     probe::Losses,
 };
 
@@ -12,6 +16,9 @@ use super::finish::end_of_all;
 
 /// So many operations are kept that others may have waited for.
 const RECENT: usize = 512;
+
+/// So many records of each are.
+const MOST_RECORDS: usize = 64;
 
 /// So many stretches of softirq delays are remembered: two minutes.
 const SOFTIRQ_STRETCHES: usize = 600;
@@ -30,7 +37,15 @@ pub(super) struct Past {
     /// When something was lost: after the first time and up to the second.
     lossy: VecDeque<(u64, u64)>,
     /// Operations that others may have waited for, the program's own too.
-    recent: VecDeque<Operation>,
+    recent: VecDeque<Recent>,
+}
+
+/// An operation that others may have waited for.
+#[derive(Debug)]
+struct Recent {
+    operation: Operation,
+    /// The records that tell so.
+    records: Vec<Record>,
 }
 
 impl Past {
@@ -102,12 +117,13 @@ impl Past {
         self.lossy.iter().any(lost)
     }
 
-    /// Keeps what somebody who waited for the mutex may have waited for.
-    pub fn remember(&mut self, operation: &Operation) {
+    /// Keeps what somebody who waited for the mutex may have waited for, with those of its records
+    /// that tell so.
+    pub fn remember(&mut self, operation: &Operation, records: &[Record]) {
         if self.recent.len() >= RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(Operation {
+        let operation = Operation {
             phases: Vec::new(),
             windows: Vec::new(),
             contention: Contention {
@@ -116,29 +132,48 @@ impl Past {
             },
             ipi: Ipi::default(),
             ..operation.clone()
+        };
+        let records = records.iter().filter(|record| explains(record));
+        self.recent.push_back(Recent {
+            operation,
+            records: records.take(MOST_RECORDS).copied().collect(),
         });
     }
 
-    /// Says who held the mutex that the operations of a replace waited for.
-    pub fn name_holders(&self, replace: &mut Replace) {
+    /// Says who held the mutex that the operations of a replace waited for. Gives the records that
+    /// tell so, as a recording keeps them.
+    pub fn name_holders(&self, replace: &mut Replace) -> Vec<Record> {
         let waited = |operation: &Operation| {
             let waits = operation.contention.waits.iter();
             waits.map(|wait| wait.stretch.ns()).sum::<u64>() > THRESHOLD_NS
         };
         if !replace.operations.iter().any(waited) {
-            return;
+            return Vec::new();
         }
         let (start_ns, end_ns) = (replace.start_ns(), end_of_all(replace));
-        let count = replace.operations.len();
-        let mut all = std::mem::take(&mut replace.operations);
-        let others = self.recent.iter().filter(|other| {
-            let own = all[..count].iter().any(|one| one.tid == other.tid);
-            !own && other.start_ns < end_ns && start_ns < other.end_ns
+        let others = self.recent.iter().filter(|Recent { operation, .. }| {
+            let mut own = replace.operations.iter();
+            own.all(|one| one.tid != operation.tid)
+                && operation.start_ns < end_ns
+                && start_ns < operation.end_ns
         });
-        let others: Vec<_> = others.cloned().collect();
-        all.extend(others);
-        assign(&mut all, !self.lossy.is_empty());
-        all.truncate(count);
-        replace.operations = all;
+        let others: Vec<_> = others.collect();
+        let operations = others.iter().map(|other| other.operation.clone()).collect();
+        assign_among(&mut replace.operations, operations, !self.lossy.is_empty());
+        let holders = replace.operations.iter();
+        let holders: HashSet<_> = holders
+            .flat_map(|operation| &operation.contention.holders)
+            .map(|holder| (holder.pid, holder.call))
+            .collect();
+        let named = others
+            .iter()
+            .filter(|other| holders.contains(&(other.operation.pid, other.operation.call)));
+        let records = named.flat_map(|other| &other.records);
+        records
+            .map(|record| Record {
+                flags: record.flags | flags::CONTEXT,
+                ..*record
+            })
+            .collect()
     }
 }

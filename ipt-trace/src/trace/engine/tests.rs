@@ -1,8 +1,13 @@
 //! Tests of the engine, on made-up tapes.
 
+use ipt_trace_common::{Record, Site, flags};
+
 use super::{Engine, Options, past::Past};
 use crate::{
-    correlate::{Call, Quality, testing::Tape},
+    correlate::{
+        Call, Quality, correlate,
+        testing::{MUTEX, TABLE, Tape},
+    },
     kernel::Family,
     probe::{Batch, Losses, Names, Recording},
     trace::{
@@ -156,4 +161,62 @@ fn probes_that_do_not_fire_are_noticed() {
     let mut engine = Engine::new(Options::default(), &recording.points, Shared::default());
     engine.take(batch(&recording));
     assert_eq!(engine.notices().len(), 1);
+}
+
+/// A replace of `filter` that waits for the mutex while a read of `nat`, which is not told, holds it.
+fn replace_after_read() -> Tape {
+    const LCB_F_MUTEX: u64 = 0x20;
+    let mut tape = Tape::kprobe();
+    tape.thread(50, "reader", 0)
+        .enter(Family::Ipv4, Call::GetEntries, "nat");
+    tape.hit(10, Site::LockEnter, 4_026_531_992, 0)
+        .hit(10, Site::LockExit, TABLE, 0);
+    tape.thread(60, "iptables", 1)
+        .enter(Family::Ipv4, Call::SetReplace, "filter");
+    tape.hit(10, Site::LockEnter, 4_026_532_000, 0).hit(
+        10,
+        Site::ContentionBegin,
+        MUTEX,
+        LCB_F_MUTEX,
+    );
+    tape.thread(50, "reader", 0).resume(1);
+    tape.hit(30_000, Site::Unlock, TABLE, 0).exit(10, 0);
+    tape.thread(60, "iptables", 1).resume(2);
+    tape.hit(70, Site::ContentionEnd, MUTEX, 0)
+        .hit(5, Site::LockExit, TABLE, 0)
+        .hit(500, Site::Unlock, TABLE, 0)
+        .exit(10, 0);
+    tape
+}
+
+#[test]
+fn a_recorded_event_tells_who_held_the_mutex() {
+    let recording = replace_after_read().recording();
+    let options = Options {
+        records: true,
+        ..Options::default()
+    };
+    let [event] = events(&recording, options).try_into().unwrap();
+    let recorded = Recording {
+        records: event.records.clone(),
+        ..recording
+    };
+    let correlated = correlate(&recorded);
+    assert!(correlated.loose.is_empty(), "the read is no part of it");
+    let [replace] = correlated.replaces.as_slice() else {
+        panic!("{correlated:#?}");
+    };
+    let [holder] = replace.operations[0].contention.holders.as_slice() else {
+        panic!("{correlated:#?}");
+    };
+    assert_eq!((holder.pid, holder.table.as_deref()), (50, Some("nat")));
+    // The records of an event that holds up another one may come twice.
+    let again = |record: &Record| Record {
+        flags: record.flags | flags::CONTEXT,
+        ..*record
+    };
+    let mut twice = recorded;
+    let repeated: Vec<_> = twice.records.iter().map(again).collect();
+    twice.records.extend(repeated);
+    assert_eq!(correlate(&twice).replaces, correlated.replaces);
 }
