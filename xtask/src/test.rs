@@ -164,7 +164,7 @@ impl Targets {
 }
 
 fn host_tests() -> Result<Verdict> {
-    setup::ensure(&[Need::Namespaces])?;
+    setup::ensure(&[Need::Namespaces, Need::TestTools])?;
     tests(workspace::cargo().args(["test", "--package", build::PROGRAM, "--test", HOST]))
 }
 

@@ -8,6 +8,7 @@ mod killed;
 mod lines;
 mod metrics;
 mod options;
+mod prometheus;
 mod race;
 mod rulesets;
 #[path = "../support/mod.rs"]
@@ -45,7 +46,11 @@ fn main() -> ExitCode {
     if let (Some(reason), None, false) = (&no_tmux, &missing, args.list) {
         eprintln!("skipping the tests of --tui: {reason}");
     }
-    let groups: [(&[Test], &Option<String>); 14] = [
+    let no_prometheus = missing.clone().or_else(prometheus::what_is_missing);
+    if let (Some(reason), None, false) = (&no_prometheus, &missing, args.list) {
+        eprintln!("skipping the tests with Prometheus: {reason}");
+    }
+    let groups: [(&[Test], &Option<String>); 15] = [
         (rulesets::TESTS, &missing),
         (lines::TESTS, &other_oracle),
         (failures::TESTS, &missing),
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         (bench::TESTS, &missing),
         (trace::TESTS, &missing),
         (metrics::TESTS, &missing),
+        (prometheus::TESTS, &no_prometheus),
         (tui::TESTS, &no_tmux),
     ];
     let trials = groups

@@ -18,8 +18,8 @@ pub const TESTS: &[Test] = &[
 
 /// Why the view cannot be driven here.
 pub fn what_is_missing() -> Option<String> {
-    let found = Command::new("tmux").arg("-V").output().is_ok();
-    (!found).then(|| "tmux is not installed".to_owned())
+    let missing = program::find("tmux").is_none();
+    missing.then(|| "tmux is not installed; \"cargo xtask setup\" gets it".to_owned())
 }
 
 /// A terminal of 80 by 24 in which the view runs.
@@ -46,7 +46,8 @@ impl Tmux {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = program::at("tmux", ["-u", "-S", &self.socket]);
+        let tmux = program::find("tmux").expect("tmux");
+        let mut command = program::at(tmux, ["-u", "-S", &self.socket]);
         command.env_remove("TMUX").env_remove("NO_COLOR").args(args);
         command
     }

@@ -91,6 +91,18 @@ pub fn ipt_trace<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command 
     at(path(), args)
 }
 
+/// Where `cargo xtask test` unpacks what is not installed.
+const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/xtask/tools/bin");
+
+/// Where a program is that tests can do without: one on PATH, or one that was unpacked for them.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([PathBuf::from(TOOLS)])
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
 /// Any program, with the test's own lock.
 pub fn at<S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,

@@ -3,6 +3,7 @@
 mod bpf_linker;
 mod packages;
 mod rust_src;
+mod tools;
 
 use anyhow::Result;
 
@@ -19,11 +20,18 @@ pub enum Need {
     Vm,
     /// What works in network namespaces of this machine: ip and iptables-legacy.
     Namespaces,
+    /// What tests call besides, and are skipped without: Prometheus and tmux.
+    TestTools,
 }
 
 impl Need {
     /// Everything there is.
-    pub const ALL: [Self; 3] = [Self::EbpfToolchain, Self::Vm, Self::Namespaces];
+    pub const ALL: [Self; 4] = [
+        Self::EbpfToolchain,
+        Self::Vm,
+        Self::Namespaces,
+        Self::TestTools,
+    ];
 }
 
 /// Makes sure that everything needed is there. Quiet, and quick, when it is.
@@ -40,6 +48,9 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
     if needs.contains(&Need::EbpfToolchain) {
         rust_src::ensure()?;
         bpf_linker::ensure()?;
+    }
+    if needs.contains(&Need::TestTools) {
+        tools::ensure();
     }
     Ok(())
 }
