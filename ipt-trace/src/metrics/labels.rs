@@ -5,14 +5,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use crate::{
     correlate::Quality,
     report::Family,
+    ruleset::{TABLES, known_table},
     trace::{Event, Kind},
 };
 
 /// What a value stands under that nobody counts by itself.
 pub const OTHER: &str = "other";
-
-/// The tables that kernels have. A process may ask for any name.
-const TABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 
 /// No label at all: of a metric that may be missing.
 pub type None = [(&'static str, &'static str); 0];
@@ -38,7 +36,7 @@ impl Operation {
     }
 
     pub fn replaces_done() -> impl Iterator<Item = Self> {
-        let tables = || TABLES.into_iter();
+        let tables = || TABLES.into_iter().map(|(table, _)| table);
         [Family::Ipv4, Family::Ipv6]
             .into_iter()
             .flat_map(move |family| tables().map(move |table| (family, table)))
@@ -141,8 +139,5 @@ pub struct Tier {
 
 /// The table's name, if a kernel has such a table.
 fn table(name: &str) -> &'static str {
-    TABLES
-        .into_iter()
-        .find(|table| *table == name)
-        .unwrap_or(OTHER)
+    known_table(name).unwrap_or(OTHER)
 }

@@ -33,4 +33,4 @@ pub use assemble::{AssembleError, Blob, KeptPolicy, assemble};
 pub use error::{RuleError, show};
 pub use graph::check;
 pub use parse::{Options, ReadError, parse, parse_stream, table_names};
-pub use table::{Chain, HOOK_NAMES, TABLES, Table, rules_at_most, verdict_name};
+pub use table::{Chain, HOOK_NAMES, TABLES, Table, known_table, rules_at_most, verdict_name};

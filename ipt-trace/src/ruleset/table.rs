@@ -23,6 +23,14 @@ pub const TABLES: [(&str, u32); 5] = [
     ("security", 0b01110),
 ];
 
+/// The table of this name that kernels have, if there is one: a process may ask for any name.
+pub fn known_table(name: &str) -> Option<&'static str> {
+    TABLES
+        .into_iter()
+        .map(|(known, _)| known)
+        .find(|known| *known == name)
+}
+
 /// How many rules a table of this name and so many entries has at most: one entry ends it, each
 /// built-in chain has one for its policy, and each user chain has two.
 pub fn rules_at_most(name: &str, entries: u32) -> u32 {

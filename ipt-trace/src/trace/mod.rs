@@ -25,5 +25,5 @@ pub use event::{Container, Event, Kind, Level, Line, Message, Netns, Notice, Par
 pub use filter::Filter;
 pub use hub::Hub;
 pub use run::{Config, Seen, TraceError, Tracer};
-pub use summary::Summary;
+pub use summary::{OTHERS, Summary};
 pub use vitals::{SharedVitals, Vitals};

@@ -10,13 +10,14 @@ use super::event::{Event, Kind};
 use crate::{
     correlate::{Measured, Quality},
     report::{Family, Losses, Softirq},
+    ruleset::known_table,
 };
 
 /// Processes are told apart by their comms; those that come after so many share one row.
 const MOST_PROCESSES: usize = 32;
 
-/// What that row is called.
-const OTHERS: &str = "(others)";
+/// What that row is called, and that of tables that no kernel has: a process may ask for any.
+pub const OTHERS: &str = "(others)";
 
 /// The whole trace in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -197,7 +198,7 @@ pub struct Tally {
     kinds: BTreeMap<Kind, u64>,
     failed: u64,
     filtered: u64,
-    tables: BTreeMap<(Family, String), Group>,
+    tables: BTreeMap<(Family, &'static str), Group>,
     processes: BTreeMap<String, Group>,
 }
 
@@ -206,7 +207,8 @@ impl Tally {
     pub fn add(&mut self, event: &Event) {
         *self.kinds.entry(event.kind).or_default() += 1;
         self.failed += u64::from(event.failed());
-        let table = (event.detail.family, event.detail.table.clone());
+        let table = known_table(&event.detail.table).unwrap_or(OTHERS);
+        let table = (event.detail.family, table);
         self.tables.entry(table).or_default().add(event);
         let comm = event.detail.comm.as_deref().unwrap_or("?");
         let full = self.processes.len() >= MOST_PROCESSES && !self.processes.contains_key(comm);
@@ -280,6 +282,23 @@ mod tests {
         assert_eq!((wall.count, wall.max_ns), (2, event.detail.wall_ns));
         assert!(wall.p50_ns <= wall.p90_ns && wall.p90_ns <= wall.max_ns);
         assert_eq!(summary.processes[0].name, "iptables-restor");
+    }
+
+    #[test]
+    fn the_number_of_tables_is_bounded() {
+        let mut tally = Tally::default();
+        let mut event = event();
+        tally.add(&event);
+        for number in 0..100 {
+            event.detail.table = format!("t{number}");
+            tally.add(&event);
+        }
+        let tables = tally.summary(1).tables;
+        let rows: Vec<_> = tables
+            .iter()
+            .map(|row| (row.name.as_str(), row.events))
+            .collect();
+        assert_eq!(rows, [(OTHERS, 100), ("filter", 1)]);
     }
 
     #[test]

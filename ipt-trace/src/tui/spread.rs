@@ -7,7 +7,8 @@ use hdrhistogram::Histogram;
 use crate::{
     correlate::{Measured, Quality},
     report::Family,
-    trace::Event,
+    ruleset::known_table,
+    trace::{Event, OTHERS},
 };
 
 /// Buckets of a quarter of a decade each, from 1 µs to 10 s; what is shorter or longer is in the
@@ -131,17 +132,18 @@ type Row = [Option<Spread>; Measure::ALL.len()];
 /// All tables and processes.
 #[derive(Clone, Debug, Default)]
 pub struct Spreads {
-    tables: BTreeMap<(Family, String), Row>,
+    tables: BTreeMap<(Family, &'static str), Row>,
     processes: BTreeMap<String, Row>,
 }
 
 impl Spreads {
     pub fn add(&mut self, event: &Event) {
-        let key = (event.detail.family, event.detail.table.clone());
+        let table = known_table(&event.detail.table).unwrap_or(OTHERS);
+        let key = (event.detail.family, table);
         add(self.tables.entry(key).or_default(), event);
         let mut comm = event.detail.comm.as_deref().unwrap_or("?");
         if self.processes.len() >= MOST_PROCESSES && !self.processes.contains_key(comm) {
-            comm = "(others)";
+            comm = OTHERS;
         }
         add(self.processes.entry(comm.to_owned()).or_default(), event);
     }
@@ -154,7 +156,7 @@ impl Spreads {
                 .iter()
                 .filter_map(|((family, table), row)| {
                     let name = match family {
-                        Family::Ipv4 => table.clone(),
+                        Family::Ipv4 => (*table).to_owned(),
                         Family::Ipv6 => format!("{table}/6"),
                     };
                     Some((name, row[measure as usize].as_ref()?))
