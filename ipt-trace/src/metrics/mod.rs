@@ -23,7 +23,7 @@ pub fn count(metrics: &Arc<Metrics>, messages: &Receiver<Message>) {
             Message::Event(event) => metrics.add(&event),
             Message::Dropped(messages) => metrics.add_dropped(messages),
             Message::Diff(diff) => metrics.add_diff(&diff),
-            Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
+            Message::Notice(_) | Message::Rotate => {}
             Message::End(_) => return,
         }
     }

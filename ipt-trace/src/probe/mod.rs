@@ -34,6 +34,7 @@ pub use recording::{
     Tier,
 };
 pub use session::{Options, ProbeError, Session};
+pub use skew::measure as clock_skew_ns;
 pub use survey::Survey;
 pub use table::{ATTACH_POINTS, AttachPoint, End, Field, Function, Place, that_gives};
 pub use text::TextError;

@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::{diff::Diff, summary::Summary};
 use crate::{
     correlate::{Measured, Quality},
-    probe::Point,
     report,
 };
 
@@ -24,8 +23,6 @@ pub enum Message {
     Diff(Arc<Diff>),
     /// Something about the trace itself.
     Notice(Arc<Notice>),
-    /// Every attach point, after one was attached or has gone.
-    Points(Arc<Vec<Point>>),
     /// This consumer was so slow that it did not get so many messages, right before this one.
     Dropped(u64),
     /// Files are to be closed and new ones begun (SIGHUP).

@@ -21,6 +21,9 @@ use super::{
 /// How long commands that still run are waited for at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the trace has ended while a command is waited for.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// Failures are told this often at most.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,13 +37,14 @@ pub struct Rule {
 }
 
 /// Runs a command for each event that it is for, with the event as JSON on its standard input, at
-/// most `at_once` of them. What they print goes to standard error.
-pub fn run(rules: &[Rule], at_once: usize, messages: &Receiver<Message>, handle: &Handle) {
-    // As many tokens as commands may run.
-    let (free, tokens) = sync_channel(at_once.max(1));
-    for _ in 0..at_once.max(1) {
-        let _ = free.send(());
-    }
+/// most `at_once` of them. What they print goes to standard error. Says at the end what was not done.
+pub fn run(
+    rules: &[Rule],
+    at_once: usize,
+    messages: &Receiver<Message>,
+    handle: &Handle,
+) -> Result<(), String> {
+    let (free, mut tokens) = Tokens::new(at_once.max(1), handle);
     let mut told: Option<Instant> = None;
     let mut tell = |text: String| {
         if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
@@ -49,13 +53,17 @@ pub fn run(rules: &[Rule], at_once: usize, messages: &Receiver<Message>, handle:
             handle.publish(Message::Notice(Arc::new(notice)));
         }
     };
+    let mut not_run = 0;
     while let Ok(message) = messages.recv() {
         match message {
             Message::Event(event) => {
                 for rule in rules.iter().filter(|rule| rule.when.matches(&event)) {
                     // Waiting here lets events wait in the queue, and no other consumer.
-                    let Ok(()) = tokens.recv() else { return };
-                    start(rule, event.clone(), free.clone(), handle.clone());
+                    if tokens.take() {
+                        start(rule, event.clone(), free.clone(), handle.clone());
+                    } else {
+                        not_run += 1;
+                    }
                 }
             }
             Message::Dropped(count) => tell(format!(
@@ -63,15 +71,56 @@ pub fn run(rules: &[Rule], at_once: usize, messages: &Receiver<Message>, handle:
                  for them"
             )),
             Message::End(_) => break,
-            Message::Diff(_) | Message::Notice(_) | Message::Points(_) | Message::Rotate => {}
+            Message::Diff(_) | Message::Notice(_) | Message::Rotate => {}
         }
     }
-    let deadline = Instant::now() + PATIENCE;
-    for _ in 0..at_once.max(1) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if tokens.recv_timeout(left).is_err() {
-            break;
+    let running = (0..at_once.max(1)).filter(|_| !tokens.take()).count();
+    if running == 0 && not_run == 0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{running} commands still run {} s after the end, and {not_run} were not run for want of an \
+         end of others",
+        PATIENCE.as_secs()
+    ))
+}
+
+/// As many as commands may run.
+struct Tokens<'a> {
+    free: Receiver<()>,
+    handle: &'a Handle,
+    /// Until when they are waited for, once the trace is over.
+    deadline: Option<Instant>,
+}
+
+impl<'a> Tokens<'a> {
+    fn new(count: usize, handle: &'a Handle) -> (SyncSender<()>, Self) {
+        let (sender, free) = sync_channel(count);
+        for _ in 0..count {
+            let _ = sender.send(());
         }
+        let tokens = Self {
+            free,
+            handle,
+            deadline: None,
+        };
+        (sender, tokens)
+    }
+
+    /// Waits for one; `false` if the trace has ended and there is still none.
+    fn take(&mut self) -> bool {
+        while self.free.recv_timeout(GLANCE).is_err() {
+            if !self.handle.is_ending() {
+                continue;
+            }
+            let deadline = *self
+                .deadline
+                .get_or_insert_with(|| Instant::now() + PATIENCE);
+            if Instant::now() >= deadline {
+                return false;
+            }
+        }
+        true
     }
 }
 

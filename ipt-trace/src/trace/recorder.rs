@@ -18,10 +18,11 @@ use jiff::Timestamp;
 
 use super::{
     event::{Event, Level, Message, Notice},
-    run::Handle,
+    run::{Handle, Tracer},
+    vitals::SharedVitals,
 };
 use crate::{
-    probe::{Losses, Point, PointState, Recording, Session, Tier, file::Writer},
+    probe::{Losses, Point, PointState, Recording, clock_skew_ns, file::Writer},
     report::notes_of_others,
 };
 
@@ -51,15 +52,19 @@ pub struct Recorder {
     folder: PathBuf,
     limits: Limits,
     handle: Handle,
-    tier: Tier,
+    vitals: SharedVitals,
     tier_reason: String,
-    points: Vec<Point>,
+    skew_ns: Option<u64>,
+    /// What was lost when the newest file began.
+    losses: Losses,
     open: Option<Open>,
     /// Finished files, the oldest first.
     finished: VecDeque<PathBuf>,
     /// How many were begun, which is in their names.
     begun: u32,
     failure: Option<Failure>,
+    /// Events that are in no finished file.
+    missing: u64,
 }
 
 /// The file that is being written.
@@ -68,16 +73,18 @@ struct Open {
     bytes: Arc<AtomicU64>,
     path: PathBuf,
     began: Instant,
+    events: u64,
     records: usize,
     symbols: BTreeMap<u64, String>,
-    losses: Losses,
+    /// What was lost when the file before began: what was under way when this one began may be
+    /// touched by anything after that.
+    losses_before: Losses,
 }
 
 /// Why nothing is recorded at the moment.
 struct Failure {
     at: Instant,
-    /// Events that are therefore in no file.
-    missing: u64,
+    error: String,
 }
 
 /// Counts what passes.
@@ -100,31 +107,28 @@ impl<W: Write> Write for Counting<W> {
 
 impl Recorder {
     /// Begins the first file, so that what is wrong with the folder shows at once.
-    pub fn new(
-        folder: PathBuf,
-        limits: Limits,
-        session: &Session,
-        handle: Handle,
-    ) -> io::Result<Self> {
+    pub fn new(folder: PathBuf, limits: Limits, tracer: &Tracer) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
         let mut recorder = Self {
             folder,
             limits,
-            handle,
-            tier: session.tier(),
-            tier_reason: session.tier_reason().to_owned(),
-            points: without_softirqs(session.points()),
+            handle: tracer.handle(),
+            vitals: tracer.vitals(),
+            tier_reason: tracer.session().tier_reason().to_owned(),
+            skew_ns: clock_skew_ns(),
+            losses: Losses::default(),
             open: None,
             finished: VecDeque::new(),
             begun: 0,
             failure: None,
+            missing: 0,
         };
         recorder.open = Some(recorder.begin()?);
         Ok(recorder)
     }
 
-    /// Writes until the last message.
-    pub fn run(mut self, messages: &Receiver<Message>) {
+    /// Writes until the last message. Says at the end if something is missing since.
+    pub fn run(mut self, messages: &Receiver<Message>) -> Result<(), String> {
         loop {
             let age = self.open.as_ref().map(|open| open.began.elapsed());
             let message = match age {
@@ -133,7 +137,6 @@ impl Recorder {
             };
             match message {
                 Ok(Message::Event(event)) => self.event(&event),
-                Ok(Message::Points(points)) => self.points = without_softirqs(&points),
                 Ok(Message::Dropped(count)) => self.tell(&format!(
                     "{count} messages came too fast for the recording: what they were is missing"
                 )),
@@ -143,22 +146,36 @@ impl Recorder {
             }
         }
         self.rotate();
+        if self.missing == 0 {
+            return Ok(());
+        }
+        let error = self.failure.map_or_else(String::new, |failure| {
+            format!(
+                ", and recording to {} failed: {}",
+                self.folder.display(),
+                failure.error
+            )
+        });
+        Err(format!(
+            "{} events are in no finished file{error}",
+            self.missing
+        ))
     }
 
     fn event(&mut self, event: &Event) {
-        if let Some(failure) = &mut self.failure
-            && failure.at.elapsed() < TRY_AGAIN
-        {
-            failure.missing += 1;
+        let failed = self.failure.as_ref();
+        if failed.is_some_and(|failure| failure.at.elapsed() < TRY_AGAIN) {
+            self.missing += 1;
             return;
         }
         if let Err(error) = self.write(event) {
-            self.fail(&error);
+            self.fail(&error, 1);
             return;
         }
-        if let Some(Failure { missing, .. }) = self.failure.take() {
+        if self.failure.take().is_some() {
             self.tell(&format!(
-                "recording goes on; {missing} replaces are in no file"
+                "recording goes on; {} events are in no finished file",
+                self.missing
             ));
         }
         let full = self.open.as_ref().is_some_and(|open| {
@@ -170,22 +187,18 @@ impl Recorder {
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => self.begin()?,
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
         };
         open.writer.records(&event.records)?;
+        open.events += 1;
         open.records += event.records.len();
         for (address, name) in &event.symbols {
             open.symbols.entry(*address).or_insert_with(|| name.clone());
         }
-        if let Some(losses) = &event.detail.losses {
-            open.losses = Losses {
-                lost_records: losses.lost_records,
-                missed_hits: losses.missed_hits,
-            };
-        }
-        self.open = Some(open);
         Ok(())
     }
 
@@ -207,9 +220,10 @@ impl Recorder {
             bytes,
             path,
             began: Instant::now(),
+            events: 0,
             records: 0,
             symbols: BTreeMap::new(),
-            losses: Losses::default(),
+            losses_before: std::mem::replace(&mut self.losses, self.vitals.look().losses),
         })
     }
 
@@ -222,9 +236,10 @@ impl Recorder {
             let _ = fs::remove_file(unfinished(&path));
             return;
         }
+        let events = open.events;
         match self.finish(open) {
             Ok(()) => self.finished.push_back(path),
-            Err(error) => self.fail(&error),
+            Err(error) => self.fail(&error, events),
         }
         while self.limits.keep > 0 && self.finished.len() > self.limits.keep {
             if let Some(oldest) = self.finished.pop_front()
@@ -236,22 +251,33 @@ impl Recorder {
     }
 
     fn finish(&self, open: Open) -> io::Result<()> {
-        let points = self.points.clone();
+        let vitals = self.vitals.look();
+        let points = without_softirqs(&vitals.points);
         let recording = Recording {
             symbols: open.symbols,
-            losses: open.losses,
-            ..Recording::empty(self.tier, self.tier_reason.clone(), points)
+            losses: since(vitals.losses, open.losses_before),
+            calibration: vitals.calibration,
+            skew_ns: self.skew_ns,
+            ..Recording::empty(vitals.tier, self.tier_reason.clone(), points)
         };
         let mut file = open.writer.finish(Some(&recording))?;
         file.flush()?;
         fs::rename(unfinished(&open.path), &open.path)
     }
 
-    /// Stops recording for a while. What was written of a file stays, cut off.
-    fn fail(&mut self, error: &io::Error) {
+    /// Stops recording for a while. What was written of a file stays, cut off. `missing` events are
+    /// not in it.
+    fn fail(&mut self, error: &io::Error, missing: u64) {
         let again = TRY_AGAIN.as_secs();
-        let cut = self.open.take().map_or_else(String::new, |open| {
-            format!("; {} is cut off", unfinished(&open.path).display())
+        let open = self.open.take();
+        let written = open.as_ref().map_or(0, |open| open.events);
+        let cut = open.map_or_else(String::new, |open| {
+            let unfinished = unfinished(&open.path);
+            if open.events == 0 {
+                let _ = fs::remove_file(&unfinished);
+                return String::new();
+            }
+            format!("; {} is cut off", unfinished.display())
         });
         if self.failure.is_none() {
             self.tell(&format!(
@@ -260,10 +286,10 @@ impl Recorder {
                 self.folder.display()
             ));
         }
-        let missing = self.failure.as_ref().map_or(0, |failure| failure.missing);
+        self.missing += written + missing;
         self.failure = Some(Failure {
             at: Instant::now(),
-            missing: missing + 1,
+            error: error.to_string(),
         });
     }
 
@@ -278,6 +304,15 @@ fn unfinished(path: &std::path::Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED);
     name.into()
+}
+
+/// What was lost after `before`.
+fn since(now: Losses, before: Losses) -> Losses {
+    let hits = now.missed_hits.zip(before.missed_hits.or(Some(0)));
+    Losses {
+        lost_records: now.lost_records.saturating_sub(before.lost_records),
+        missed_hits: hits.map(|(now, before)| now.saturating_sub(before)),
+    }
 }
 
 /// The points without those whose histograms are the whole trace's, not a file's.

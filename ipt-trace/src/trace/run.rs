@@ -3,6 +3,7 @@
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -77,24 +78,41 @@ enum Input {
 
 /// The way into a running trace.
 #[derive(Clone, Debug)]
-pub struct Handle(SyncSender<Input>);
+pub struct Handle {
+    inputs: SyncSender<Input>,
+    ending: Arc<AtomicBool>,
+}
 
 impl Handle {
     /// Ends the trace.
     pub fn stop(&self) {
         // A trace that is over needs no end.
-        let _ = self.0.send(Input::Stop);
+        let _ = self.inputs.send(Input::Stop);
     }
 
     /// Has files closed and new ones begun.
     pub fn rotate(&self) {
-        let _ = self.0.send(Input::Rotate);
+        let _ = self.inputs.send(Input::Rotate);
     }
 
     /// Tells all consumers something.
     pub fn publish(&self, message: Message) {
-        let _ = self.0.send(Input::Publish(message));
+        let _ = self.inputs.send(Input::Publish(message));
     }
+
+    /// Whether nothing is traced any more: what is still to be done is to be done soon.
+    pub fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+}
+
+/// How a trace ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Consumers that were so far behind that they were not told of the end.
+    pub stuck: Vec<&'static str>,
+    /// Whether it ended since nothing came from the probes any more, and not since it was to.
+    pub broken: bool,
 }
 
 /// Says that nothing more comes when whoever had it is gone, for whatever reason.
@@ -124,7 +142,7 @@ pub type Watcher = Box<dyn FnMut(Seen<'_>) + Send>;
 pub struct Tracer {
     session: Session,
     inputs: Receiver<Input>,
-    sender: SyncSender<Input>,
+    handle: Handle,
     hub: Hub,
     engine: Engine,
     tally: Tally,
@@ -160,11 +178,16 @@ impl Tracer {
             vitals: SharedVitals::new(session.tier(), session.points()),
             session,
             inputs,
-            sender,
+            handle: Handle {
+                inputs: sender,
+                ending: Arc::default(),
+            },
             hub: Hub::default(),
             tally: Tally::default(),
             filter: config.filter,
-            deadline: config.duration.map(|duration| began + duration),
+            deadline: config
+                .duration
+                .and_then(|duration| began.checked_add(duration)),
             began,
             told: Losses::default(),
             told_at: None,
@@ -180,7 +203,7 @@ impl Tracer {
 
     /// The way into it once it runs.
     pub fn handle(&self) -> Handle {
-        Handle(self.sender.clone())
+        self.handle.clone()
     }
 
     /// How it is doing, to look at any time.
@@ -205,10 +228,9 @@ impl Tracer {
         self.companions.push(thread);
     }
 
-    /// Traces until it is stopped. Says what it came to, and which consumers were so far behind that
-    /// they did not get that.
-    pub fn run(mut self) -> (Arc<Summary>, Vec<&'static str>) {
-        loop {
+    /// Traces until it is stopped.
+    pub fn run(mut self) -> Ended {
+        let broken = loop {
             match self.next() {
                 Some(Input::Batch(batch)) => self.take(*batch),
                 Some(Input::Publish(message)) => self.hub.publish(&message),
@@ -217,15 +239,17 @@ impl Tracer {
                     let text = "the thread that reads the probes' records has ended, and with it \
                                 the trace";
                     self.notice(Level::Warning, text);
-                    break;
+                    break true;
                 }
                 Some(Input::Stop) | None => {
                     self.drain();
-                    break;
+                    break false;
                 }
             }
-        }
-        self.finish()
+        };
+        self.handle.ending.store(true, Ordering::Relaxed);
+        let stuck = self.finish();
+        Ended { stuck, broken }
     }
 
     /// The next input; `None` when the time is over.
@@ -234,6 +258,8 @@ impl Tracer {
             return self.inputs.recv().ok();
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        // What waits would be had without any time, and there might be no end of it.
+        let left = Some(left).filter(|left| !left.is_zero())?;
         self.inputs.recv_timeout(left).ok()
     }
 
@@ -256,12 +282,12 @@ impl Tracer {
             self.notice(Level::Info, text);
             self.vitals
                 .update(|vitals| vitals.points = points.as_slice().into());
-            self.hub.publish(&Message::Points(Arc::new(points.clone())));
         }
-        let losses = batch.losses;
+        let (losses, calibration) = (batch.losses, batch.calibration);
         let finished = self.engine.take(batch);
         self.vitals.update(|vitals| {
             vitals.losses = losses;
+            vitals.calibration = calibration.or(vitals.calibration);
             vitals.calls = self.engine.calls();
             vitals.unexplained = self.engine.unexplained();
         });
@@ -323,7 +349,8 @@ impl Tracer {
         self.hub.publish(&Message::Notice(Arc::new(notice)));
     }
 
-    fn finish(mut self) -> (Arc<Summary>, Vec<&'static str>) {
+    /// Tells what it came to, and says who was too far behind for that.
+    fn finish(mut self) -> Vec<&'static str> {
         let finished = self.engine.finish();
         self.tell(finished);
         let lasted = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -335,8 +362,7 @@ impl Tracer {
             dropped: dropped(&self.hub),
             ..with_recording(self.tally.summary(lasted), &recording)
         });
-        let stuck = self.hub.end(&Message::End(summary.clone()));
-        (summary, stuck)
+        self.hub.end(&Message::End(summary))
     }
 }
 
@@ -348,16 +374,19 @@ impl Tracer {
         while self.companions.iter().any(|thread| !thread.is_finished())
             && Instant::now() < deadline
         {
-            self.publish_for(Duration::from_millis(10));
+            let input = self.inputs.recv_timeout(Duration::from_millis(10));
+            self.publish(input.ok());
         }
-        self.publish_for(Duration::ZERO);
+        // What they said last, however many others say something all the time.
+        for _ in 0..INPUTS {
+            let input = self.inputs.try_recv();
+            self.publish(input.ok());
+        }
     }
 
-    fn publish_for(&mut self, wait: Duration) {
-        while let Ok(input) = self.inputs.recv_timeout(wait) {
-            if let Input::Publish(message) = input {
-                self.hub.publish(&message);
-            }
+    fn publish(&mut self, input: Option<Input>) {
+        if let Some(Input::Publish(message)) = input {
+            self.hub.publish(&message);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::probe::{Losses, Point, Tier};
+use crate::probe::{Calibration, Losses, Point, Tier};
 
 /// How the trace is doing.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Vitals {
     pub points: Arc<[Point]>,
     /// What was lost so far.
     pub losses: Losses,
+    /// What the probes cost, where that is known.
+    pub calibration: Option<Calibration>,
     /// Calls of other processes that were seen whole, of every kind.
     pub calls: u64,
     /// Calls whose beginning was lost, so that it is not known what they did.
@@ -32,6 +34,7 @@ impl SharedVitals {
             tier,
             points: points.into(),
             losses: Losses::default(),
+            calibration: None,
             calls: 0,
             unexplained: 0,
             filtered: 0,

@@ -125,7 +125,7 @@ impl App {
                 }
             }
             Message::Dropped(messages) => self.dropped += messages,
-            Message::Points(_) | Message::Rotate => {}
+            Message::Rotate => {}
             Message::End(_) => self.ending = true,
         }
     }

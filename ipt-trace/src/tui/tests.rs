@@ -20,6 +20,7 @@ fn vitals() -> Vitals {
     Vitals {
         tier: Tier::Kprobe,
         points: [point].into(),
+        calibration: None,
         losses: Losses::default(),
         calls: 0,
         unexplained: 0,

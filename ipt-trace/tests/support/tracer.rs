@@ -113,15 +113,21 @@ impl Tracer {
     }
 
     /// Waits for its end.
-    pub fn wait(mut self) -> (Vec<Value>, String) {
+    pub fn wait(self) -> (Vec<Value>, String) {
+        let (lines, stderr, code) = self.code();
+        assert_eq!(code, Some(0), "{stderr}");
+        (lines, stderr)
+    }
+
+    /// Waits for its end, which may be a failure; gives its exit code too.
+    pub fn code(mut self) -> (Vec<Value>, String, Option<i32>) {
         for line in &self.lines {
             check(&line);
             self.seen.push(line);
         }
         let status = self.child.0.wait().expect("its end");
         let stderr = self.rest.join().expect("its standard error");
-        assert!(status.success(), "{status}: {stderr}");
-        (self.seen, stderr)
+        (self.seen, stderr, status.code())
     }
 }
 

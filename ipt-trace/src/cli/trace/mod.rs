@@ -3,6 +3,7 @@
 mod metrics;
 mod printer;
 mod tui;
+mod worker;
 
 use std::io::{self, IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +21,18 @@ use crate::probe::{Options, PointState, Session};
 use crate::report::Family;
 use crate::trace::diff::{self, Differ};
 use crate::trace::recorder::{Limits, Recorder};
-use crate::trace::{Config, Filter, TraceError, Tracer, engine, exec_on, run::Handle};
+use crate::trace::{
+    Config, Filter, TraceError, Tracer, engine, exec_on,
+    run::{Ended, Handle},
+};
 use printer::Printer;
+use worker::Worker;
 
 /// How many lines may wait for whoever reads standard output: a few megabytes.
 const PRINTER_ROOM: usize = 2048;
+
+/// What shows the trace is called one of these.
+const OUTPUTS: [&str; 2] = ["standard output", tui::NAME];
 
 /// How many lines may wait to be recorded.
 const RECORD_ROOM: usize = 1024;
@@ -74,17 +82,35 @@ pub fn run(command: &args::Trace) -> Result<(), Failure> {
     let recording = record(&mut tracer, command)?;
     let commands = exec_on(&mut tracer, rules, command.exec_max)?;
     let output = output(&mut tracer, command, handle)?;
-    let (_, stuck) = tracer.run();
-    for thread in [recording, commands].into_iter().flatten() {
-        // One that panicked has said so.
-        drop(thread.join());
+    let ended = tracer.run();
+    let workers = [recording, commands].into_iter().flatten();
+    let mut undone = worker::finish(workers);
+    if ended.broken {
+        undone.push("nothing came from the probes any more, so the trace ended early".to_owned());
     }
-    if !stuck.is_empty() {
-        // Its thread cannot be waited for: it hangs in a write.
-        return Err(Failure::kernel(format_args!(
-            "{} did not take the end of the trace",
-            stuck.join(", ")
-        )));
+    let shown = shown(output, &ended);
+    if undone.is_empty() {
+        return shown;
+    }
+    let undone = undone.join("; ");
+    match shown {
+        Ok(()) => Err(Failure::kernel(undone)),
+        Err(failure) => {
+            anstream::eprintln!("ipt-trace: {undone}");
+            Err(failure)
+        }
+    }
+}
+
+/// Waits until the trace is shown.
+fn shown(output: JoinHandle<io::Result<()>>, ended: &Ended) -> Result<(), Failure> {
+    // One that is stuck hangs in a write. Whoever sent a signal wants an end; else the reader has all
+    // the time that it takes, as with any pipe.
+    let stuck = OUTPUTS.iter().any(|name| ended.stuck.contains(name));
+    if stuck || (STOPPING.load(Ordering::Relaxed) && !worker::wait(&output)) {
+        return Err(Failure::kernel(
+            "standard output was not read to the end: the rest of the trace is lost",
+        ));
     }
     match output.join() {
         Ok(done) => done.map_err(|error| Failure::output(&error)),
@@ -104,7 +130,7 @@ fn output(
     if command.tui {
         return tui::show(tracer, command.diff, printer);
     }
-    let messages = tracer.hub().subscribe("standard output", PRINTER_ROOM);
+    let messages = tracer.hub().subscribe(OUTPUTS[0], PRINTER_ROOM);
     thread::Builder::new()
         .name("printer".to_owned())
         .spawn(move || {
@@ -137,7 +163,7 @@ fn diff(tracer: &mut Tracer, command: &args::Trace) -> Result<(), Failure> {
 }
 
 /// Has records written to files, on a thread of its own, if that is wanted.
-fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<JoinHandle<()>>, Failure> {
+fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<Worker>, Failure> {
     let Some(folder) = &command.record else {
         return Ok(None);
     };
@@ -146,15 +172,10 @@ fn record(tracer: &mut Tracer, command: &args::Trace) -> Result<Option<JoinHandl
         age: command.record_age,
         keep: command.record_keep,
     };
-    let handle = tracer.handle();
-    let recorder = Recorder::new(folder.clone(), limits, tracer.session(), handle)
+    let recorder = Recorder::new(folder.clone(), limits, tracer)
         .map_err(|error| Failure::input(format_args!("--record {}: {error}", folder.display())))?;
     let messages = tracer.hub().subscribe("--record", RECORD_ROOM);
-    thread::Builder::new()
-        .name("recorder".to_owned())
-        .spawn(move || recorder.run(&messages))
-        .map(Some)
-        .map_err(Failure::kernel)
+    Worker::spawn("--record", move || recorder.run(&messages)).map(Some)
 }
 
 /// The pairs of `--exec-on`.
@@ -175,17 +196,16 @@ fn exec_on(
     tracer: &mut Tracer,
     rules: Vec<exec_on::Rule>,
     at_once: u16,
-) -> Result<Option<JoinHandle<()>>, Failure> {
+) -> Result<Option<Worker>, Failure> {
     if rules.is_empty() {
         return Ok(None);
     }
     let handle = tracer.handle();
     let messages = tracer.hub().subscribe("--exec-on", EXEC_ROOM);
-    thread::Builder::new()
-        .name("exec-on".to_owned())
-        .spawn(move || exec_on::run(&rules, at_once.into(), &messages, &handle))
-        .map(Some)
-        .map_err(Failure::kernel)
+    Worker::spawn("--exec-on", move || {
+        exec_on::run(&rules, at_once.into(), &messages, &handle)
+    })
+    .map(Some)
 }
 
 fn filter(command: &args::Trace) -> Filter {
@@ -228,9 +248,11 @@ fn introduction(session: &Session) -> String {
     )
 }
 
+/// Whether a signal has ended the trace.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
 /// Ends the trace at the first SIGINT or SIGTERM, and the process at the second.
 fn listen(mut signals: Signals, handle: Handle) {
-    static STOPPING: AtomicBool = AtomicBool::new(false);
     thread::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGHUP {

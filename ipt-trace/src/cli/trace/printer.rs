@@ -105,7 +105,7 @@ impl Printer {
             Message::Dropped(lines) => Line::Dropped { lines: *lines },
             Message::End(_) if self.quiet => return Ok(()),
             Message::End(summary) => Line::Summary(summary),
-            Message::Points(_) | Message::Rotate => return Ok(()),
+            Message::Rotate => return Ok(()),
         };
         self.out.write_all(&line::json(&line)?)
     }
@@ -119,7 +119,7 @@ impl Printer {
             Message::Dropped(lines) => self.out.write_all(&line::dropped(lines, &self.style)),
             Message::End(_) if self.quiet => Ok(()),
             Message::End(summary) => self.out.write_all(&line::summary(&summary, &self.style)),
-            Message::Points(_) | Message::Rotate => Ok(()),
+            Message::Rotate => Ok(()),
         }
     }
 

@@ -16,6 +16,9 @@ use crate::cli::exit::Failure;
 use crate::trace::{Message, SharedVitals, Summary, Tracer, run::Handle};
 use crate::tui::{App, Theme, Wish, draw};
 
+/// Who it is that shows the trace.
+pub const NAME: &str = "--tui";
+
 /// How many messages may wait to be shown.
 const ROOM: usize = 4096;
 
@@ -51,7 +54,7 @@ pub fn show(
 ) -> Result<JoinHandle<io::Result<()>>, Failure> {
     let handle = tracer.handle();
     let vitals = tracer.vitals();
-    let messages = tracer.hub().subscribe("--tui", ROOM);
+    let messages = tracer.hub().subscribe(NAME, ROOM);
     let begin = move || {
         let view = View::new(vitals, with_diff, handle)?;
         match view.run(messages)? {

@@ -104,5 +104,26 @@ pub fn full_disk() {
     tracer.find(is_told).expect("a notice");
     let pid = run("iptables-legacy", &["-P", "INPUT", "DROP"]);
     tracer.event_of(pid);
-    tracer.finish();
+    tracer.signal(Signal::SIGTERM);
+    let (_, stderr, code) = tracer.code();
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("are in no finished file"), "{stderr}");
+}
+
+/// A disk that is full only when the last file is finished.
+pub fn full_at_the_end() {
+    fs::create_dir("/run/full").expect("a folder");
+    let (kind, size) = (Some("tmpfs"), Some("size=4k"));
+    mount(kind, "/run/full", kind, MsFlags::empty(), size).expect("a tmpfs");
+    let mut tracer = Tracer::start(&["--record", "/run/full"]);
+    fs::write("/run/full/other", vec![1; 4096]).expect("room for one page");
+    let pid = run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+    tracer.event_of(pid);
+    tracer.signal(Signal::SIGTERM);
+    let (lines, stderr, code) = tracer.code();
+    assert_eq!(lines.last().expect("a summary")["type"], "summary");
+    assert_eq!(code, Some(1), "{stderr}");
+    for part in ["in no finished file", "/run/full", "No space left"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
 }

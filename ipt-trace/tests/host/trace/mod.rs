@@ -4,6 +4,7 @@
 
 mod calls;
 mod diff;
+mod ends;
 mod files;
 mod load;
 
@@ -40,6 +41,19 @@ pub const TESTS: &[super::Test] = &[
         "trace::a_full_disk_stops_the_recording_only",
         files::full_disk,
     ),
+    (
+        "trace::a_disk_that_is_full_at_the_end_is_told",
+        files::full_at_the_end,
+    ),
+    (
+        "trace::hanging_commands_do_not_keep_it_from_ending",
+        ends::hanging_commands,
+    ),
+    (
+        "trace::an_unread_output_does_not_keep_it_from_ending",
+        ends::unread,
+    ),
+    ("trace::a_hangup_ends_nothing", ends::hangup),
     (
         "trace::a_slow_reader_is_told_what_is_missing",
         calls::slow_reader,
