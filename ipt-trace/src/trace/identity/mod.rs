@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use ipt_trace_common::{Record, Site};
+use ipt_trace_common::{Record, Site, flags};
 
 pub use self::netns::Names;
 use self::{hierarchy::Hierarchy, process::Stat};
@@ -62,9 +62,11 @@ impl Shared {
     /// Looks everybody up whom these records announce.
     pub fn announce(&self, records: &[Record]) {
         for record in records {
+            let thread = (record.pid, record.tid);
             if record.site == Site::Arrival as u16 {
-                let thread = (record.pid, record.tid);
                 self.lock().announce(thread, record.a, record.time_ns);
+            } else if record.site == Site::CallNet as u16 && record.flags & flags::OWN == 0 {
+                self.lock().called_in(thread, record.a, record.time_ns);
             }
         }
     }
@@ -157,6 +159,20 @@ impl Identities {
         );
     }
 
+    /// A thread has made a call in this network namespace. Where that was not known of it, it holds for
+    /// its later calls too, at which it may be gone.
+    fn called_in(&mut self, (pid, tid): (u32, u32), netns: u64, time_ns: u64) {
+        let known = self.seen.get(&tid).filter(|seen| seen.pid == pid);
+        if known.is_some_and(|seen| seen.netns.is_some()) {
+            return;
+        }
+        if self.namespaces.look(pid, tid).is_some() {
+            self.announce((pid, tid), 0, time_ns);
+        } else if let Some(seen) = self.seen.get_mut(&tid).filter(|seen| seen.pid == pid) {
+            seen.netns = Some(netns);
+        }
+    }
+
     /// Who a thread is, or was when it was last announced. `netns` and `cgroup` are what the probes
     /// saw of it, as far as they did, which is better than what /proc says later.
     pub fn of(
@@ -235,6 +251,21 @@ mod tests {
         assert!(!identity.process.gone && identity.netns.is_some());
         let gone = identities.of((u32::MAX, u32::MAX), None, None, 3);
         assert!(gone.process.gone && gone.netns.is_none());
+    }
+
+    #[test]
+    fn a_namespace_that_one_call_told_holds_for_the_next() {
+        let mut identities = Identities::default();
+        let gone = (u32::MAX, u32::MAX);
+        identities.announce(gone, 0, 1);
+        identities.called_in(gone, 17, 2);
+        let identity = identities.of(gone, None, None, 3);
+        assert_eq!(identity.netns.map(|netns| netns.inode), Some(17));
+        // Of who is there, the file is opened too.
+        let own = (std::process::id(), std::process::id());
+        let mut identities = Identities::new(true);
+        identities.called_in(own, 17, 1);
+        assert!(identities.of(own, None, None, 2).namespace.is_some());
     }
 
     #[test]
