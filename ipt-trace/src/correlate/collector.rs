@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use ipt_trace_common::{Record, Site};
 
+use super::Call;
+
 /// More records than this of one operation are not kept: 3 MB.
 const MOST_RECORDS: usize = 1 << 16;
 
@@ -81,6 +83,16 @@ impl Collector {
     pub fn processes(&self) -> HashSet<u32> {
         let firsts = self.open.values().filter_map(|open| open.records.first());
         firsts.map(|first| first.pid).collect()
+    }
+
+    /// When the `SET_REPLACE`s began that are not over.
+    pub fn replacing(&self) -> impl Iterator<Item = u64> {
+        let firsts = self.open.values().filter_map(|open| open.records.first());
+        let replaces = firsts.filter(|first| {
+            let is = |(_, call)| call == Call::SetReplace;
+            first.site == Site::CallEnter as u16 && Call::decode(first.a).is_some_and(is)
+        });
+        replaces.map(|first| first.time_ns)
     }
 
     /// Gives back the operations that are still open, the oldest first.

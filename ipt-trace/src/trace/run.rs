@@ -133,6 +133,9 @@ pub enum Seen<'a> {
     Told(&'a Finished),
     /// These swaps are of no event that is told, because of the filter or since too little was seen.
     Untold(&'a [SwapId]),
+    /// All swaps by calls that began before this time were seen (`CLOCK_MONOTONIC`, in nanoseconds),
+    /// as far as records were not lost.
+    Settled(u64),
 }
 
 /// See [`Tracer::watch`].
@@ -297,6 +300,7 @@ impl Tracer {
             }
             self.show(Seen::Swap(&swap));
         }
+        self.show(Seen::Settled(self.engine.settled_ns()));
         for text in self.engine.notices() {
             self.notice(Level::Warning, text);
         }
@@ -381,6 +385,11 @@ impl Tracer {
         for _ in 0..INPUTS {
             let input = self.inputs.try_recv();
             self.publish(input.ok());
+        }
+        if self.companions.iter().any(|thread| !thread.is_finished()) {
+            let text = "the trace has ended while a table was being read: what the last replaces \
+                        changed is missing";
+            self.notice(Level::Warning, text);
         }
     }
 

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test target uses its part")]
 
+pub mod edits;
 pub mod effort;
 pub mod metrics;
 pub mod namespace;

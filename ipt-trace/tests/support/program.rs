@@ -135,3 +135,24 @@ pub const RESTORE: [&str; 5] = ["restore", "--probes", "none", "--format", "none
 pub fn save() -> String {
     ipt_trace(["save"]).finish().expect_success().stdout
 }
+
+/// Runs a program to its end, and says which process it was.
+pub fn run(program: &str, words: &[impl AsRef<OsStr>]) -> u32 {
+    feed(&mut at(program, words), "")
+}
+
+/// The same with something on its standard input.
+pub fn feed(command: &mut Command, input: &str) -> u32 {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let pid = child.id();
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A program that has seen enough closes its end.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    assert!(child.wait().expect("its end").success(), "{command:?}");
+    pid
+}

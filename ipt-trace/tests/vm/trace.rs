@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::Test;
+use crate::support::edits;
 use crate::support::effort;
 use crate::support::program::at;
 use crate::support::tracer::{Running, Tracer, is_event_of};
@@ -28,6 +29,8 @@ const SOAK: Duration = Duration::from_mins(10);
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
+    ("what_changed_is_what_was_saved", || edits::random(true)),
+    ("what_a_foreign_program_changed_is_known", edits::foreign),
     ("containers_are_named_by_their_cgroup", containers),
     ("kprobes_that_are_switched_off_are_noticed", switched_off),
     ("tracefs_need_not_be_mounted", without_tracefs),

@@ -16,7 +16,7 @@ use super::{
     compare::compare,
     rules::Rules,
     tables::{self, Key},
-    waiting::{Pending, Waiting},
+    waiting::{Earlier, Pending, Waiting},
 };
 use crate::{
     kernel::clock::monotonic_ns,
@@ -35,9 +35,15 @@ const MOST_TABLES: usize = 1024;
 /// Why a table is not read.
 const UNSEEN: &str = "the process was gone before its network namespace could be opened";
 
-/// Why a swap has no difference of its own.
-const IN_ANOTHER: &str = "the table was read later, for a replace that was seen earlier, whose \
-                          difference has this one's in it";
+/// Why it is not known what a swap changed that was under way or just over when its table was read.
+const READ_BEFORE: &str = "the table was read last while it was being replaced, or before that was \
+                           seen, and has not changed since";
+
+/// Why a table is not read at the end.
+const ENDED: &str = "the trace ended before the table was read";
+
+/// For so long tables that wait are still read when the trace ends.
+const AT_THE_END: Duration = Duration::from_secs(2);
 
 /// What the differ is told. A swap is told before the event that it belongs to.
 #[derive(Clone, Debug)]
@@ -46,6 +52,8 @@ pub enum Request {
     Swap(Swap),
     /// These swaps belong to the event of this number; to none that is told, if there is no number.
     Belongs(Vec<SwapId>, Option<u64>),
+    /// All replaces that began before this time were told.
+    Settled(u64),
 }
 
 impl Request {
@@ -57,6 +65,7 @@ impl Request {
                 Self::Belongs(finished.swaps.clone(), Some(finished.event.number))
             }
             Seen::Untold(swaps) => Self::Belongs(swaps.to_vec(), None),
+            Seen::Settled(settled_ns) => Self::Settled(settled_ns),
         }
     }
 }
@@ -64,9 +73,11 @@ impl Request {
 /// What is known of a table.
 #[derive(Debug)]
 struct Known {
-    rules: Rules,
+    rules: Arc<Rules>,
     /// When it began to be read: whatever ended before is in it.
     read_ns: u64,
+    /// When that was over: whatever began after is not in it.
+    end_ns: u64,
     /// Whether somebody may have replaced it since whose network namespace is not known.
     doubtful: bool,
 }
@@ -118,25 +129,33 @@ impl Differ {
             match request {
                 Ok(Request::Swap(swap)) => self.swapped(swap),
                 Ok(Request::Belongs(swaps, number)) => self.waiting.belongs(&swaps, number),
+                Ok(Request::Settled(settled_ns)) => self.waiting.settle(settled_ns),
                 Err(RecvTimeoutError::Timeout) => self.read_one(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        // What waits is still told, whatever share of the time it takes.
-        while let Some(pending) = self.waiting.next() {
+        self.finish(Instant::now() + AT_THE_END);
+    }
+
+    /// Reads what waits, whatever share of the time that takes, and tells everything. What is not read
+    /// by the deadline is told as unknown.
+    fn finish(&mut self, deadline: Instant) {
+        while Instant::now() < deadline
+            && let Some(pending) = self.waiting.next()
+        {
             self.read_after(pending);
         }
+        self.waiting.give_up(ENDED);
+        self.waiting.settle(u64::MAX);
         self.tell();
     }
 
     fn swapped(&mut self, swap: Swap) {
         let (_, end_ns) = swap.id;
-        let known = self.known.get(&Key::of(&swap));
-        if known.is_none_or(|known| known.read_ns <= end_ns) {
-            self.waiting.add(swap);
-        } else if !self.waiting.join(&swap) {
-            let diff = Diff::unknown(&swap, IN_ANOTHER.to_owned());
-            self.waiting.found(Pending::of(swap), diff);
+        match self.known.get(&Key::of(&swap)) {
+            Some(known) if end_ns < known.read_ns && self.waiting.join(&swap) => {}
+            Some(known) if swap.start_ns <= known.end_ns => self.waiting.add_unsure(swap),
+            _ => self.waiting.add(swap),
         }
     }
 
@@ -161,9 +180,9 @@ impl Differ {
 
     fn look_at(&mut self, key: Key, file: &File) {
         if !self.known.contains_key(&key)
-            && let (Ok(rules), read_ns) = self.read(&key, file)
+            && let Ok(known) = self.read(&key, file)
         {
-            self.remember(key, rules, read_ns);
+            self.remember(key, known);
         }
     }
 
@@ -179,53 +198,78 @@ impl Differ {
         self.handle.publish(Message::Notice(Arc::new(notice)));
     }
 
-    fn read_after(&mut self, pending: Pending) {
-        let first = &pending.first;
-        let key = Key::of(first);
-        let began_ns = monotonic_ns();
-        let read = match &first.namespace {
-            Some(file) => self.read(&key, file),
-            None => (Err(UNSEEN.to_owned()), began_ns),
+    fn read_after(&mut self, mut pending: Pending) {
+        let key = Key::of(&pending.first);
+        let read = match self.namespace(&pending.first) {
+            Some(file) => self.read(&key, &file),
+            None => Err(UNSEEN.to_owned()),
         };
-        let took_ns = monotonic_ns().saturating_sub(began_ns);
-        let diff = match read {
-            (Ok(rules), read_ns) => {
-                let diff = Diff {
-                    read_ns: Some(took_ns),
-                    ..self.compare(first, &rules)
-                };
-                self.remember(key, rules, read_ns);
-                diff
+        match read {
+            Ok(now) => {
+                let Earlier { diff, before } = self.difference(&mut pending, &now);
+                self.waiting.found(pending, diff, before, now.end_ns);
+                self.remember(key, now);
             }
-            (Err(reason), _) => {
+            Err(reason) => {
                 self.doubt(&key);
-                Diff::unknown(first, reason)
+                let diff = pending.unread(reason);
+                self.waiting.found(pending, diff, None, 0);
             }
-        };
-        self.waiting.found(pending, diff);
+        }
     }
 
-    /// What differs from what was known before a swap.
-    fn compare(&self, swap: &Swap, rules: &Rules) -> Diff {
-        let was_empty = swap
-            .entries_before
-            .and_then(|entries| u32::try_from(entries).ok())
-            .is_some_and(|entries| rules_at_most(&swap.table, entries) == 0);
-        let empty = Rules::empty();
-        let known = self.known.get(&Key::of(swap));
-        let other_size =
-            |known: &Known| Some(u64::from(known.rules.entries)) != swap.entries_before;
-        let before = known
-            .map(|known| &known.rules)
-            .or(was_empty.then_some(&empty));
-        let unknown = || "the table was not known before; from here on it is".to_owned();
-        Diff {
-            chains: before.map(|before| compare(before, rules)),
-            reason: before.is_none().then(unknown),
-            others_too: known.is_some_and(|known| known.doubtful || other_size(known)),
-            rules: Some(rules.count() as u64),
-            ..Diff::of(swap)
+    /// The network namespace of a swap: of a process that was gone too soon, there may still be
+    /// others in it.
+    fn namespace(&mut self, swap: &Swap) -> Option<Arc<File>> {
+        if swap.namespace.is_some() {
+            return swap.namespace.clone();
         }
+        let inode = swap.netns.as_ref()?.inode;
+        let began = Instant::now();
+        let file = tables::find_namespace(inode);
+        let now = Instant::now();
+        self.budget.spend(now - began, now);
+        file.map(Arc::new)
+    }
+
+    /// What differs from what was there before the pending swaps.
+    fn difference(&self, pending: &mut Pending, now: &Known) -> Earlier {
+        let swap = &pending.first;
+        let known = self.known.get(&Key::of(swap));
+        let (before, mut others_too, mut read_ns) = match pending.earlier.take() {
+            Some(Earlier { diff, before }) => (before, diff.others_too, diff.read_ns.unwrap_or(0)),
+            None => (
+                known
+                    .map(|known| known.rules.clone())
+                    .or_else(|| empty_before(swap)),
+                known.is_some_and(|known| {
+                    Some(u64::from(known.rules.entries)) != swap.entries_before
+                }),
+                0,
+            ),
+        };
+        let mut chains = before.as_deref().map(|before| compare(before, &now.rules));
+        let mut reason = chains
+            .is_none()
+            .then(|| "the table was not known before; from here on it is".to_owned());
+        others_too |= known.is_some_and(|known| known.doubtful);
+        read_ns += now.end_ns.saturating_sub(now.read_ns);
+        if pending.unsure {
+            others_too = true;
+            if chains.as_ref().is_some_and(Vec::is_empty) {
+                chains = None;
+                reason = Some(READ_BEFORE.to_owned());
+            }
+        }
+        let diff = Diff {
+            others_too: others_too && chains.is_some(),
+            chains,
+            reason,
+            rules: Some(now.rules.count() as u64),
+            read_ns: Some(read_ns),
+            ..Diff::of(swap)
+        };
+        Earlier { diff, before }
     }
 
     /// Takes note that a table could not be read after a swap. Where the network namespace is not
@@ -239,28 +283,36 @@ impl Differ {
         }
     }
 
-    /// Reads a table in its namespace, and says from when on what was read is what was there.
-    fn read(&mut self, key: &Key, file: &File) -> (Result<Rules, String>, u64) {
+    /// Reads a table in its namespace.
+    fn read(&mut self, key: &Key, file: &File) -> Result<Known, String> {
         let began = Instant::now();
         let read_ns = monotonic_ns();
         let rules = tables::read(key, file);
+        let end_ns = monotonic_ns();
         let now = Instant::now();
         self.budget.spend(now - began, now);
-        (rules, read_ns)
+        Ok(Known {
+            rules: Arc::new(rules?),
+            read_ns,
+            end_ns,
+            doubtful: false,
+        })
     }
 
-    fn remember(&mut self, key: Key, rules: Rules, read_ns: u64) {
+    fn remember(&mut self, key: Key, known: Known) {
         if self.known.len() >= MOST_TABLES && !self.known.contains_key(&key) {
             let oldest = self.known.iter().min_by_key(|(_, known)| known.read_ns);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 self.known.remove(&oldest);
             }
         }
-        let known = Known {
-            rules,
-            read_ns,
-            doubtful: false,
-        };
         self.known.insert(key, known);
     }
+}
+
+/// What was in a table before a swap that is known to have had no rules then.
+fn empty_before(swap: &Swap) -> Option<Arc<Rules>> {
+    let entries = u32::try_from(swap.entries_before?).ok()?;
+    let was_empty = rules_at_most(&swap.table, entries) == 0;
+    was_empty.then(|| Arc::new(Rules::empty()))
 }

@@ -30,9 +30,10 @@ pub struct Diff {
     pub chains: Option<Vec<Chain>>,
     /// Why it is not known what changed; null if it is.
     pub reason: Option<String>,
-    /// Whether it may have in it what others changed before, after which the table was not read:
-    /// the table's size was not what it was when it was read last, or somebody replaced a table of
-    /// this name whose network namespace is not known.
+    /// Whether others may have a part in it, too much or too little: the table's size before was not
+    /// what it was when it was read last, somebody replaced a table of this name whose network
+    /// namespace is not known, or one of the replaces was under way when the table was read last and
+    /// may be in the difference before.
     pub others_too: bool,
     /// Rules in the table now; null if it could not be read.
     pub rules: Option<u64>,

@@ -13,7 +13,11 @@ use nix::sched::{CloneFlags, setns};
 use super::rules::{ReadError, Rules};
 use crate::{
     kernel::{Family, Tables},
-    trace::{engine::Swap, filter::Filter, identity::Names},
+    trace::{
+        engine::Swap,
+        filter::Filter,
+        identity::{FOLDERS, Names},
+    },
 };
 
 /// A table somewhere on the machine.
@@ -84,16 +88,46 @@ pub fn look_around(filter: &Filter) -> Vec<(Key, Arc<File>)> {
     found
 }
 
+/// A file of the network namespace of this inode, if it has a name or anybody is in it.
+pub fn find_namespace(inode: u64) -> Option<File> {
+    let is_it = |path: &PathBuf| fs::metadata(path).is_ok_and(|file| file.ino() == inode);
+    // Most are found at a process; a thread may be elsewhere than its process.
+    let paths = named().chain(of_processes("ns/net")).chain(of_threads());
+    paths.filter(is_it).find_map(|path| {
+        let file = File::open(path).ok()?;
+        // Who was in it may have left it meanwhile.
+        (file.metadata().ok()?.ino() == inode).then_some(file)
+    })
+}
+
+/// The files of the namespaces that have a name.
+fn named() -> impl Iterator<Item = PathBuf> {
+    let files = FOLDERS
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    files.map(|entry| entry.path())
+}
+
+/// A path below that of each process.
+fn of_processes(below: &'static str) -> impl Iterator<Item = PathBuf> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit())
+        .map(move |entry| entry.path().join(below))
+}
+
+/// The files of the namespaces that threads are in.
+fn of_threads() -> impl Iterator<Item = PathBuf> {
+    let threads = of_processes("task")
+        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    threads.map(|entry| entry.path().join("ns/net"))
+}
+
 /// An open file of each network namespace.
 fn namespaces() -> HashMap<u64, File> {
-    let named = fs::read_dir("/run/netns").into_iter().flatten().flatten();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let of_processes = processes
-        .filter(|entry| entry.file_name().as_encoded_bytes()[0].is_ascii_digit())
-        .map(|entry| entry.path().join("ns/net"));
     let paths = std::iter::once(PathBuf::from("/proc/thread-self/ns/net"))
-        .chain(named.map(|entry| entry.path()))
-        .chain(of_processes);
+        .chain(named())
+        .chain(of_processes("ns/net"));
     let mut found = HashMap::new();
     for path in paths {
         // Looking at the inode does not open the file, and most are of one that is known.

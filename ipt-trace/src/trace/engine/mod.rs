@@ -62,6 +62,8 @@ pub type SwapId = (u32, u64);
 pub struct Swap {
     /// Which.
     pub id: SwapId,
+    /// When its call began: the table was swapped between then and its end.
+    pub start_ns: u64,
     /// The network namespace; `None` if the process was gone before it could be seen.
     pub netns: Option<Netns>,
     /// Its file, where it could be opened.
@@ -93,6 +95,7 @@ pub struct Engine {
     /// The records of the operations in the grouper, by thread and beginning.
     records: BTreeMap<(u32, u64), Vec<Record>>,
     swaps: Vec<Swap>,
+    settled_ns: u64,
     base_ns: u64,
     number: u64,
     /// Calls that were seen whole, but for the program's own.
@@ -130,6 +133,7 @@ impl Engine {
             notices: Vec::new(),
             records: BTreeMap::new(),
             swaps: Vec::new(),
+            settled_ns: 0,
             base_ns: now,
             number: 0,
             calls: 0,
@@ -187,6 +191,14 @@ impl Engine {
         self.past
             .count(batch.losses, batch.counted_ns, batch.softirq_ns);
 
+        // Of a call that records were lost in, the end may never come.
+        let past = &self.past;
+        let begun = self
+            .collector
+            .replacing()
+            .filter(|start| !past.is_lossy(*start, u64::MAX));
+        self.settled_ns = begun.min().unwrap_or(u64::MAX).min(batch.read_ns);
+
         let mut finished = Vec::new();
         while let Some(first) = self.uncounted.front()
             && end_of(first) <= self.past.counted_ns()
@@ -233,6 +245,11 @@ impl Engine {
         std::mem::take(&mut self.swaps)
     }
 
+    /// All swaps by calls that began before this time were given, as far as records were not lost.
+    pub const fn settled_ns(&self) -> u64 {
+        self.settled_ns
+    }
+
     /// The swap that an operation was, if it was done and is somebody else's.
     fn swap(&self, collected: &Collected) -> Option<Swap> {
         let context = Context {
@@ -255,6 +272,7 @@ impl Engine {
         );
         Some(Swap {
             id: (operation.tid, operation.end_ns),
+            start_ns: operation.start_ns,
             netns: identity.netns,
             namespace: identity.namespace,
             family: operation.family?,

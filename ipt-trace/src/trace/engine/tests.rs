@@ -220,3 +220,38 @@ fn a_recorded_event_tells_who_held_the_mutex() {
     twice.records.extend(repeated);
     assert_eq!(correlate(&twice).replaces, correlated.replaces);
 }
+
+#[test]
+fn swaps_are_settled_up_to_the_calls_under_way() {
+    let mut tape = outsider();
+    tape.replace("filter", 10, 10, 0);
+    let before = tape.now();
+    tape.enter(Family::Ipv4, Call::SetReplace, "nat");
+    let recording = tape.recording();
+    let now = tape.now();
+    let mut engine = Engine::new(Options::default(), &recording.points, Shared::default());
+    engine.past = Past::beginning(0);
+    let at = |ns, lost_records| Batch {
+        counted_ns: ns,
+        read_ns: ns,
+        losses: Losses {
+            lost_records,
+            ..recording.losses
+        },
+        ..Batch::default()
+    };
+    engine.take(Batch {
+        records: recording.records.clone(),
+        ..at(now + 1, 0)
+    });
+    let begun = engine.settled_ns();
+    assert!(
+        before < begun && begun <= now,
+        "{before} < {begun} <= {now}"
+    );
+    engine.take(at(now + 100, 0));
+    assert_eq!(engine.settled_ns(), begun);
+    // Its end may be what was lost.
+    engine.take(at(now + 200, 1));
+    assert_eq!(engine.settled_ns(), now + 200);
+}

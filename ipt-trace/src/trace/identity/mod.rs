@@ -17,7 +17,7 @@ use std::{
 
 use ipt_trace_common::{Record, Site, flags};
 
-pub use self::netns::Names;
+pub use self::netns::{FOLDERS, Names};
 use self::{hierarchy::Hierarchy, process::Stat};
 use super::event::{Netns, Process};
 

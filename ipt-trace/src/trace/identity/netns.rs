@@ -11,7 +11,7 @@ use std::{
 use crate::trace::event::Netns;
 
 /// Folders of named namespaces.
-const FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
+pub const FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
 /// How long the names are believed: one may be given to a namespace that had none.
 const BELIEVED: Duration = Duration::from_secs(1);

@@ -8,15 +8,14 @@ mod ends;
 mod files;
 mod load;
 
-use std::ffi::OsStr;
 use std::fs;
-use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::namespace;
 use crate::support::program::{at, path};
+pub use crate::support::program::{feed, run};
 use crate::support::tracer::{Tracer, is_event_of};
 use crate::support::{Feed as _, Run, ipt_trace};
 pub use load::hammer_if_asked;
@@ -32,7 +31,9 @@ pub const TESTS: &[super::Test] = &[
     ("trace::it_ends_quietly", ends),
     ("trace::mistakes_are_told", mistakes),
     ("trace::what_changed_is_what_was_saved", diff::random_edits),
+    ("trace::what_changed_is_known_when_all_is_gone", diff::gone),
     ("trace::reads_for_differences_are_bounded", diff::bounded),
+    ("trace::what_waits_at_the_end_is_told", diff::at_the_end),
     (
         "trace::recordings_rotate_and_reports_read_them",
         files::rotated,
@@ -64,28 +65,6 @@ pub const TESTS: &[super::Test] = &[
         load::thousand,
     ),
 ];
-
-/// Runs a program to its end, and says which process it was.
-pub fn run(program: &str, words: &[impl AsRef<OsStr>]) -> u32 {
-    feed(&mut at(program, words), "")
-}
-
-/// The same with something on its standard input.
-pub fn feed(command: &mut Command, input: &str) -> u32 {
-    use std::io::Write as _;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let pid = child.id();
-    let mut stdin = child.stdin.take().expect("a pipe");
-    // A program that has seen enough closes its end.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    assert!(child.wait().expect("its end").success(), "{command:?}");
-    pid
-}
 
 const FILTER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
                       -A INPUT -s 192.0.2.1 -j DROP\nCOMMIT\n";
