@@ -165,12 +165,17 @@ fn start_differ(options: &[&str]) -> Tracer {
     let netns = namespace::inode().to_string();
     let always = ["--diff", "--diff-share", "100", "--netns", &netns];
     let mut tracer = Tracer::start(&[&always, options].concat());
+    await_first_look(&mut tracer);
+    tracer
+}
+
+/// Waits until a tracer has read the tables that are there.
+pub fn await_first_look(tracer: &mut Tracer) {
     let is_ready = |line: &Value| {
         let text = line["text"].as_str().unwrap_or_default();
         text.contains("what changes is known from here on")
     };
     tracer.find(is_ready).expect("it reads the tables first");
-    tracer
 }
 
 /// Through many random edits, one right after the other while packets are counted, the differences

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod oracle;
 pub mod program;
+pub mod replaces;
 pub mod tables;
 pub mod tracer;
 pub mod trial;

@@ -12,6 +12,7 @@ use crate::Test;
 use crate::support::edits;
 use crate::support::effort;
 use crate::support::program::at;
+use crate::support::replaces;
 use crate::support::tracer::{Running, Tracer, is_event_of};
 use crate::support::{Feed as _, ipt_trace};
 
@@ -31,6 +32,12 @@ pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
     ("what_changed_is_what_was_saved", || edits::random(true)),
     ("what_a_foreign_program_changed_is_known", edits::foreign),
+    ("each_replace_shows_up_once", || {
+        replaces::once(true);
+    }),
+    ("replaces_in_two_namespaces_at_once_are_seen", || {
+        replaces::at_once(true);
+    }),
     ("containers_are_named_by_their_cgroup", containers),
     ("kprobes_that_are_switched_off_are_noticed", switched_off),
     ("tracefs_need_not_be_mounted", without_tracefs),
@@ -179,18 +186,7 @@ fn containers() {
     }
     let folder = format!("{ROOT}/docker-{ID}.scope");
     fs::create_dir(&folder).expect("a cgroup");
-    let mut tracer = Tracer::start(&[]);
-    let script = format!(
-        "echo $$ > {folder}/cgroup.procs; \
-         exec unshare --pid --fork --net --mount iptables-legacy -A INPUT -j ACCEPT"
-    );
-    at("sh", ["-c", &script]).finish().expect_success();
-    let in_container = |line: &Value| line["process"]["container"]["id"] == ID;
-    let event = tracer.find(in_container).expect("its event");
-    assert_eq!(event["process"]["container"]["runtime"], "docker");
-    assert!(event["pid"].as_u64() > Some(1));
-    assert_eq!(event["rules"]["entries_before"], 4);
-    tracer.finish();
+    replaces::boxed(true, Some((&folder, ID)));
     fs::remove_dir(&folder).expect("an empty cgroup");
 }
 

@@ -13,6 +13,7 @@ use crate::support::edits::{self, diff_of};
 use crate::support::effort::figures;
 use crate::support::namespace;
 use crate::support::program::{at, path};
+use crate::support::replaces::FILTER;
 use crate::support::tracer::{PATIENCE, Tracer};
 use crate::support::{Feed as _, ipt_trace};
 
@@ -26,6 +27,8 @@ pub fn random_edits() {
 pub fn gone() {
     fs::copy(path(), "/run/ipt-gone").expect("a copy");
     let mut tracer = Tracer::start(&["--diff", "--diff-share", "100", "--comm", "ipt-gone"]);
+    // It has namespaces open for that, too, and not for longer.
+    edits::await_first_look(&mut tracer);
     let words = [
         "--net",
         "--",
@@ -54,7 +57,7 @@ pub fn gone() {
     }
     tracer.signal(Signal::SIGSTOP);
     let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(super::FILTER.as_bytes()).expect("it reads");
+    stdin.write_all(FILTER.as_bytes()).expect("it reads");
     drop(stdin);
     let status = child.wait().expect("its end");
     tracer.signal(Signal::SIGCONT);

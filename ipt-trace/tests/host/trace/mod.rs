@@ -16,14 +16,22 @@ use serde_json::Value;
 use crate::support::namespace;
 use crate::support::program::{at, path};
 pub use crate::support::program::{feed, run};
+use crate::support::replaces;
 use crate::support::tracer::{Tracer, is_event_of};
 use crate::support::{Feed as _, Run, ipt_trace};
 pub use load::hammer_if_asked;
 
 pub const TESTS: &[super::Test] = &[
-    ("trace::each_replace_shows_up_once", once),
+    ("trace::each_replace_shows_up_once", || {
+        replaces::once(false);
+    }),
+    ("trace::replaces_in_two_namespaces_at_once_are_seen", || {
+        replaces::at_once(false);
+    }),
     ("trace::namespaces_and_parents_have_names", names),
-    ("trace::a_boxed_process_is_seen", boxed),
+    ("trace::a_boxed_process_is_seen", || {
+        replaces::boxed(false, None);
+    }),
     ("trace::reads_are_shown_if_asked_for", reads),
     ("trace::refusals_are_events", calls::refusals),
     ("trace::filters_let_through_what_they_say", filters),
@@ -66,70 +74,6 @@ pub const TESTS: &[super::Test] = &[
     ),
 ];
 
-const FILTER: &str = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
-                      -A INPUT -s 192.0.2.1 -j DROP\nCOMMIT\n";
-
-fn once() {
-    let mut tracer = Tracer::start(&[]);
-    let legacy = feed(&mut at("iptables-legacy-restore", &[] as &[&str]), FILTER);
-    let appended: Vec<_> = (1..=5)
-        .map(|n| {
-            run(
-                "iptables-legacy",
-                &["-A", "INPUT", "-s", &format!("192.0.2.{n}"), "-j", "DROP"],
-            )
-        })
-        .collect();
-    let ours = feed(&mut ipt_trace(["restore", "-q"]), FILTER);
-    let v6 = run(
-        "ip6tables-legacy",
-        &["-t", "raw", "-A", "OUTPUT", "-j", "ACCEPT"],
-    );
-    tracer.event_of(v6);
-    let (lines, _) = tracer.finish();
-    let of = |pid| -> &Value {
-        let mut events = lines.iter().filter(|line| is_event_of(line, pid));
-        let event = events.next().unwrap_or_else(|| panic!("no event of {pid}"));
-        assert!(events.next().is_none(), "two events of {pid}");
-        assert_eq!(event["kind"], "replace");
-        assert!(event["error"].is_null(), "{event:#}");
-        assert_eq!(event["attempts"], 1);
-        event
-    };
-    // The policies, the end of the table, and the rules.
-    let entries = |event: &Value| {
-        let rules = &event["rules"];
-        (
-            rules["entries_before"].as_u64(),
-            rules["entries_after"].as_u64(),
-        )
-    };
-    assert_eq!(entries(of(legacy)), (Some(4), Some(5)));
-    assert_eq!(of(legacy)["comm"], "iptables-legacy");
-    for (pid, before) in appended.iter().zip(5..) {
-        assert_eq!(entries(of(*pid)), (Some(before), Some(before + 1)));
-        assert_eq!(of(*pid)["add_counters"]["called"], true);
-    }
-    assert_eq!(entries(of(ours)), (Some(10), Some(5)));
-    assert_eq!(of(ours)["add_counters"]["called"], false);
-    assert_eq!(
-        (&of(v6)["family"], &of(v6)["table"]),
-        (&"ipv6".into(), &"raw".into())
-    );
-    let numbers: Vec<_> = lines
-        .iter()
-        .filter_map(|line| line["number"].as_u64())
-        .collect();
-    assert!(numbers.is_sorted(), "{numbers:?}");
-    let summary = lines.last().expect("lines");
-    assert_eq!(summary["type"], "summary");
-    assert_eq!(summary["unexplained"], 0);
-    let told = u64::try_from(numbers.len()).expect("a count");
-    let counted =
-        ["replaces", "reads", "add_counters"].map(|kind| summary[kind].as_u64().expect("a count"));
-    assert_eq!(counted.iter().sum::<u64>(), told);
-}
-
 /// Does something until the process was seen while it was there: it may be gone before anybody
 /// could look.
 fn until_seen(tracer: &mut Tracer, mut start: impl FnMut() -> u32) -> Value {
@@ -171,45 +115,6 @@ fn names() {
     assert_eq!(event["namespace"]["name"], "blue");
     assert_ne!(event["namespace"]["inode"], here);
     tracer.finish();
-}
-
-/// A process in pid, mount and network namespaces of its own, under a name that nobody else has.
-fn boxed() {
-    fs::copy(path(), "/run/ipt-boxed").expect("a copy");
-    fs::write("/run/rules", FILTER).expect("a file");
-    let mut tracer = Tracer::start(&["--comm", "ipt-boxed"]);
-    let words = [
-        "--pid",
-        "--fork",
-        "--mount",
-        "--net",
-        "--",
-        "/run/ipt-boxed",
-        "restore",
-        "-q",
-    ];
-    for _ in 0..20 {
-        at("unshare", words.iter().chain(&["/run/rules"]))
-            .finish()
-            .expect_success();
-    }
-    let seen = tracer
-        .find(|line| !line["namespace"].is_null())
-        .expect("one that was seen");
-    let here = namespace::inode();
-    assert_ne!(seen["namespace"]["inode"], here);
-    let (lines, _) = tracer.finish();
-    let events: Vec<_> = lines
-        .iter()
-        .filter(|line| line["type"] == "event")
-        .collect();
-    assert_eq!(events.len(), 20);
-    for event in events {
-        assert_eq!(event["comm"], "ipt-boxed");
-        assert_eq!(event["rules"]["entries_before"], 4);
-        // Its own pid namespace says 1.
-        assert!(event["pid"].as_u64() > Some(1));
-    }
 }
 
 fn reads() {
