@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
+use ipt_trace::kernel::Family;
 use serde_json::Value;
 
 use super::program::{Feed as _, at, feed, ipt_trace, path, run};
@@ -37,10 +38,19 @@ fn entries(event: &Value) -> (Option<u64>, Option<u64>) {
     )
 }
 
+/// Starts a trace when the modules of both families are there: on those that come later its probes
+/// are attached a moment later.
+fn start(options: &[&str]) -> Tracer {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        feed(&mut oracle::command_of(family, &["-S"]), "");
+    }
+    Tracer::start(options)
+}
+
 /// By each of the programs, and many in a row.
 pub fn once(all: bool) {
     let here = namespace::inode();
-    let mut tracer = Tracer::start(&[]);
+    let mut tracer = start(&[]);
     let legacy = feed(&mut oracle::restore_command(&[]), FILTER);
     let appended: Vec<_> = (1..=5)
         .map(|n| {
@@ -104,7 +114,7 @@ pub fn at_once(all: bool) {
     for name in names {
         run("ip", &["netns", "add", name]);
     }
-    let mut tracer = Tracer::start(&[]);
+    let mut tracer = start(&[]);
     let append = |name: &str| {
         let words = ["netns", "exec", name, "iptables-legacy", "-A", "INPUT"];
         let mut command = at("ip", words.iter().chain(&["-j", "ACCEPT"]));
@@ -142,7 +152,7 @@ pub fn boxed(all: bool, cgroup: Option<(&str, &str)>) {
     const TIMES: usize = 10;
     fs::copy(path(), "/run/ipt-boxed").expect("a copy");
     fs::write("/run/rules", FILTER).expect("a file");
-    let mut tracer = Tracer::start(&["--comm", "ipt-boxed"]);
+    let mut tracer = start(&["--comm", "ipt-boxed"]);
     let join = cgroup.map_or(String::new(), |(folder, _)| {
         format!("echo $$ > {folder}/cgroup.procs && ")
     });
