@@ -96,11 +96,7 @@ pub fn overhead(options: &OverheadOptions) -> Result<ExitCode> {
         ..Guest::default()
     };
     let machine = Machine {
-        clock: if options.instructions {
-            Clock::Instructions
-        } else {
-            Clock::Host
-        },
+        clock: Clock::of(options.instructions),
         ..Machine::lasting(LIMIT)
     };
     let outcome = vm::run(options.kernel, &guest, machine, None)?;

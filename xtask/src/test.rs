@@ -13,7 +13,7 @@ use clap::Args;
 use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::tally::Tally;
-use crate::vm::{self, End, Kernels, Machine, Outcome};
+use crate::vm::{self, Clock, End, Kernels, Machine, Outcome};
 use crate::{bench, build, conformance, process, ui, workspace};
 
 /// The test target that needs root and works in namespaces of this machine.
@@ -184,22 +184,27 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
     });
     let Some(guest) = guest else { return };
     let before = steps.0.len();
-    let (left, (done, ended)) = (Mutex::new(kernels.iter()), mpsc::channel());
+    let kinds = [("tests", Clock::Host), ("oracle", Clock::Instructions)];
+    let each = |(name, clock)| kernels.iter().map(move |&kernel| (name, clock, kernel));
+    let all: Vec<_> = kinds.into_iter().flat_map(each).collect();
+    let (left, (done, ended)) = (Mutex::new(all.into_iter()), mpsc::channel());
     thread::scope(|scope| {
         for _ in 0..GUESTS {
             let done = done.clone();
             scope.spawn(|| {
                 let done = done;
-                while let Some(&kernel) = left.lock().ok().and_then(|mut left| left.next()) {
+                while let Some((name, clock, kernel)) =
+                    left.lock().ok().and_then(|mut left| left.next())
+                {
                     let start = Instant::now();
-                    let outcome = vm::run(kernel, &guest, TESTS_MACHINE, None);
-                    let _ = done.send((kernel, outcome, start.elapsed()));
+                    let outcome = vm::run(kernel, &guest, tests_machine(clock), None);
+                    let name = format!("{name} on kernel {kernel}");
+                    let _ = done.send((name, outcome, start.elapsed()));
                 }
             });
         }
         drop(done);
-        for (kernel, outcome, elapsed) in ended {
-            let name = format!("tests on kernel {kernel}");
+        for (name, outcome, elapsed) in ended {
             ui::heading(&name);
             steps.add(&name, outcome.map(of_guest), elapsed);
         }
@@ -214,11 +219,16 @@ fn vm_tests(steps: &mut Steps, kernels: &[Kernel]) {
     }
 }
 
-/// The machine for the tests.
-const TESTS_MACHINE: Machine = Machine {
-    show: false,
-    ..Machine::lasting(vm::LIMIT)
-};
+/// The machine for the tests. Those that compare times with the kernel's tracer's are in one whose
+/// clock goes by instructions, all others in one with the host's.
+const fn tests_machine(clock: Clock) -> Machine {
+    Machine {
+        cpus: clock.cpus(),
+        show: false,
+        clock,
+        ..Machine::lasting(vm::LIMIT)
+    }
+}
 
 /// What became of a guest's tests, and shows them.
 fn of_guest(outcome: Option<Outcome>) -> Verdict {

@@ -12,7 +12,7 @@ use crate::initramfs::Archive;
 use crate::kernels::{Image, Kernel};
 use crate::process;
 use crate::setup::Package;
-use crate::vm::oracle;
+use crate::vm::{Clock, oracle};
 
 /// Names under which xtables-legacy-multi is called.
 const LEGACY: [&str; 12] = [
@@ -55,10 +55,17 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Writes the initramfs for a kernel: its modules, then everything else.
-    pub fn write_initramfs(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
+    /// Writes the initramfs for a kernel and a machine with this clock: the modules, then
+    /// everything else.
+    pub fn write_initramfs(
+        &self,
+        kernel: Kernel,
+        image: &Image,
+        clock: Clock,
+        path: &Path,
+    ) -> Result<()> {
         let own = path.with_extension("own");
-        self.write_archive(kernel, image, &own)?;
+        self.write_archive(image, &environment(kernel, clock), &own)?;
         let mut out =
             File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
         for part in [&image.modules, &own] {
@@ -68,14 +75,10 @@ impl Guest {
         Ok(())
     }
 
-    fn write_archive(&self, kernel: Kernel, image: &Image, path: &Path) -> Result<()> {
+    fn write_archive(&self, image: &Image, environment: &str, path: &Path) -> Result<()> {
         let mut archive = Archive::create(path)?;
         archive.file("init", 0o755, include_bytes!("init.sh"))?;
-        archive.file(
-            "ipt-trace/environment",
-            0o644,
-            environment(kernel).as_bytes(),
-        )?;
+        archive.file("ipt-trace/environment", 0o644, environment.as_bytes())?;
         archive.file("ipt-trace/command", 0o644, self.script.as_bytes())?;
         if self.oracle {
             let sites = oracle::sites(&image.modules, &path.with_extension("oracle"))?;
@@ -148,9 +151,14 @@ impl Guest {
 }
 
 /// The script that sets the command's environment.
-fn environment(kernel: Kernel) -> String {
+fn environment(kernel: Kernel, clock: Clock) -> String {
+    let clock = match clock {
+        Clock::Host => "host",
+        Clock::Instructions => "instructions",
+    };
     format!(
-        "export PATH=/bin HOME=/root TERM=dumb IPT_TRACE=/bin/ipt-trace IPT_TRACE_VM=1 IPT_TRACE_KERNEL={kernel}\n"
+        "export PATH=/bin HOME=/root TERM=dumb IPT_TRACE=/bin/ipt-trace IPT_TRACE_VM=1 \
+         IPT_TRACE_KERNEL={kernel} IPT_TRACE_CLOCK={clock}\n"
     )
 }
 

@@ -18,8 +18,6 @@ use crate::kernels::Kernel;
 use crate::setup::{self, Need};
 use crate::{build, ui};
 
-/// Processors of a guest unless told otherwise.
-pub const CPUS: u32 = 2;
 /// Memory of a guest unless told otherwise.
 pub const MEGABYTES: u32 = 1500;
 /// How long a guest may run unless told otherwise.
@@ -38,12 +36,16 @@ pub struct Options {
     /// End a guest that runs for longer
     #[arg(long, default_value_t = LIMIT.as_secs(), value_name = "SECONDS")]
     timeout: u64,
-    /// The guest's processors
-    #[arg(long, default_value_t = CPUS, value_parser = clap::value_parser!(u32).range(1..=255), value_name = "COUNT")]
-    cpus: u32,
+    /// The guest's processors [default: 2, or 1 with --instructions]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=255), value_name = "COUNT")]
+    cpus: Option<u32>,
     /// The guest's memory
     #[arg(long, default_value_t = MEGABYTES, value_name = "MB")]
     memory: u32,
+    /// Let the guest's clock go by its instructions, one a nanosecond, instead of by the host's
+    /// time; the VM tests are then those that compare times with the kernel's tracer's
+    #[arg(long)]
+    instructions: bool,
     /// Bring what the command writes to /out here (with several kernels, to a folder for each)
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -88,9 +90,11 @@ pub fn perform(options: &Options) -> Result<ExitCode> {
     }
     setup::ensure(&needs)?;
     let guest = guest_for(options)?;
+    let clock = Clock::of(options.instructions);
     let machine = Machine {
-        cpus: options.cpus,
+        cpus: options.cpus.unwrap_or(clock.cpus()),
         megabytes: options.memory,
+        clock,
         ..Machine::lasting(Duration::from_secs(options.timeout))
     };
     let kernels = &options.kernel.0;
