@@ -69,7 +69,7 @@ impl Symbols {
     }
 
     /// Reads the text of `/proc/kallsyms`: address, type, name, and a module in brackets.
-    fn parse(text: String) -> Result<Self, SymbolError> {
+    pub(super) fn parse(text: String) -> Result<Self, SymbolError> {
         let mut entries = Vec::with_capacity(text.len() / 40);
         let mut any_address = false;
         let mut preempt_count = None;

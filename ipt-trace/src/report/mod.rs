@@ -256,7 +256,7 @@ fn probes(recording: Option<&Recording>) -> Probes {
         let missing = |reason: &String| Missing {
             point: point.name.clone(),
             reason: reason.clone(),
-            lacks: lacks(point.gives).to_owned(),
+            lacks: lacks(point.gives, &recording.points).to_owned(),
         };
         match &point.state {
             PointState::Attached => probes.attached.push(point.name.clone()),
@@ -268,6 +268,6 @@ fn probes(recording: Option<&Recording>) -> Probes {
 }
 
 /// What a report lacks without the points that give this.
-fn lacks(gives: &'static str) -> &'static str {
-    probe::that_gives(gives).map_or(gives, |row| row.lacks)
+fn lacks(gives: &'static str, points: &[probe::Point]) -> &'static str {
+    probe::that_gives(gives).map_or(gives, |row| row.lacks_beside(points))
 }

@@ -18,7 +18,7 @@ use crate::probe::{
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot, Traced},
+    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot},
     tracefs,
 };
 
@@ -29,7 +29,7 @@ const HYPERVISOR: &str = "/sys/hypervisor/type";
 const XEN: &str = "a guest of Xen sends its IPIs by other functions";
 
 /// Why a kprobe is absent where none is wanted.
-const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
+pub const NO_KPROBES: &str = "the tracepoint tier has no kprobes";
 
 /// What is being attached.
 pub struct Attacher<'a> {
@@ -37,8 +37,8 @@ pub struct Attacher<'a> {
     pub tracefs: &'a Path,
     pub symbols: Option<Result<Symbols, SymbolError>>,
     pub sites: Sites,
-    /// Why they are not known, if they are not; `None` where they are not needed.
-    pub types: Option<Result<Types, String>>,
+    /// The kernel's types, or why they are not known.
+    pub types: Result<&'a Types, String>,
     /// The spots of functions that were attached at every one of their instructions.
     pub exact: Vec<(Spot, Function)>,
     /// `None` if everything is only looked up.
@@ -82,8 +82,10 @@ impl Attacher<'_> {
     }
 
     pub fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
-        let has_event = |group: &str, name: &str| tracefs::has_event(self.tracefs, group, name);
-        if row.is_stood_in_for(self.tier, has_event) {
+        if row
+            .better()
+            .is_some_and(|better| better.is_attached(self.points))
+        {
             return Ok(());
         }
         match row.place {
@@ -95,7 +97,6 @@ impl Attacher<'_> {
                 }
             }
             Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
-            Place::Event { .. } if self.is_traced(row) => {}
             Place::Event {
                 group,
                 name,
@@ -117,11 +118,18 @@ impl Attacher<'_> {
                 let state = self.raw_event(row.program, name, since);
                 self.push(row, format!("raw_tracepoint:{name}"), state);
             }
-            Place::Trampoline { end, function } => {
-                let state = self.trampoline(row.program, end, function);
-                self.push(row, function.end(end), state);
+            // Nobody misses it in the tracepoint tier, which is made of events.
+            Place::Trampoline { .. } if self.tier != Tier::Kprobe => {}
+            Place::Trampoline {
+                end,
+                function,
+                parameters,
+            } => {
+                let state = self.trampoline(row.program, end, function, parameters);
+                self.push(row, end.of_traced(function), state);
             }
         }
+        self.forget_events_too_new(row);
         Ok(())
     }
 
@@ -133,10 +141,11 @@ impl Attacher<'_> {
 
     fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
         if let PointState::Failed(reason) = &state {
-            log::warn!(
-                "{name} was not attached ({reason}); without it the report lacks {}",
-                row.lacks
+            let lacks = row.stand_in().map_or(
+                row.lacks,
+                |_| "nothing, if another probe that gives the same can be attached",
             );
+            log::warn!("{name} was not attached ({reason}); without it the report lacks {lacks}");
         }
         self.points.push(Point {
             name,
@@ -252,50 +261,57 @@ impl Attacher<'_> {
         }
     }
 
-    /// Whether what makes this row needless is attached.
-    fn is_traced(&self, row: &AttachPoint) -> bool {
-        let is_attached = |traced: &AttachPoint| {
-            let mut points = self.points.iter();
-            points.any(|point| point.gives == traced.gives && point.state == PointState::Attached)
-        };
-        row.traced().is_some_and(is_attached)
+    /// Of events that this kernel does not have, and for which this row now stands in, nothing is
+    /// said.
+    fn forget_events_too_new(&mut self, row: &AttachPoint) {
+        if !row.is_attached(self.points) {
+            return;
+        }
+        for event in row
+            .stands_in_for()
+            .filter(|row| row.tier() == Tier::Tracepoint)
+        {
+            self.points.retain(|point| {
+                point.gives != event.gives || !matches!(point.state, PointState::Absent(_))
+            });
+        }
     }
 
-    fn trampoline(&mut self, program: &'static str, end: End, function: Traced) -> PointState {
-        let types = match self.types.take() {
-            Some(Ok(types)) => types,
-            Some(Err(reason)) => {
-                self.types = Some(Err(reason.clone()));
-                return PointState::Absent(reason);
-            }
-            None => return PointState::Absent(NO_KPROBES.to_owned()),
+    fn trampoline(
+        &mut self,
+        program: &'static str,
+        end: End,
+        function: &'static str,
+        parameters: &[Option<&str>],
+    ) -> PointState {
+        let types = match &self.types {
+            Ok(types) => *types,
+            Err(reason) => return PointState::Absent(reason.clone()),
         };
-        let state = match types.check(function) {
-            Ok(()) => self.state(|this| this.trace(program, end, function, &types)),
+        match types.check(function, parameters) {
+            Ok(()) => self.state(|this| this.trace(program, end, function, types)),
             Err(reason) => PointState::Absent(reason),
-        };
-        self.types = Some(Ok(types));
-        state
+        }
     }
 
     fn trace(
         &mut self,
         program: &'static str,
         end: End,
-        function: Traced,
+        function: &str,
         types: &Types,
     ) -> Result<(), ProgramError> {
-        let target = function.name.to_owned();
+        let target = function.to_owned();
         let link = match end {
             End::Entry => {
                 let loaded: &mut FEntry = self.program(program)?;
-                loaded.load(function.name, &types.parsed)?;
+                loaded.load(function, &types.parsed)?;
                 let id = loaded.attach()?;
                 Link::other(program, target, loaded.take_link(id)?)
             }
             End::Return => {
                 let loaded: &mut FExit = self.program(program)?;
-                loaded.load(function.name, &types.parsed)?;
+                loaded.load(function, &types.parsed)?;
                 let id = loaded.attach()?;
                 Link::other(program, target, loaded.take_link(id)?)
             }
@@ -394,7 +410,7 @@ impl Attacher<'_> {
 }
 
 /// Whether this is a guest of Xen, whose own functions send IPIs in place of the native ones.
-fn is_xen(hypervisor: &Path) -> bool {
+pub fn is_xen(hypervisor: &Path) -> bool {
     std::fs::read_to_string(hypervisor).is_ok_and(|name| name.trim() == "xen")
 }
 
@@ -416,19 +432,4 @@ fn no_tracepoint(since: &str) -> String {
 
 fn is_not_found(error: &ProgramError) -> bool {
     matches!(error, ProgramError::SyscallError(error) if error.io_error.kind() == io::ErrorKind::NotFound)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_xen;
-
-    #[test]
-    fn a_guest_of_xen_is_known_by_its_hypervisor() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (name, xen) in [("xen\n", true), ("kvm\n", false), ("", false)] {
-            std::fs::write(file.path(), name).unwrap();
-            assert_eq!(is_xen(file.path()), xen, "{name:?}");
-        }
-        assert!(!is_xen(&file.path().join("no such file")));
-    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{Ebpf, EbpfError, EbpfLoader, util::KernelVersion};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::{Load, types::Types};
+use super::Load;
 use crate::probe::{own::Own, recording::Tier, symbols::Symbols, table::BH_FUNCTIONS};
 
 /// The probes, built by the build script.
@@ -24,7 +24,7 @@ pub fn load(
     bh_functions: &[u64],
     wait_register: u32,
     lock_file_layout: u8,
-    types: Option<&Types>,
+    netns_inum: u64,
 ) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
@@ -34,15 +34,12 @@ pub fn load(
     let followed = if how.follow { FOLLOWED_MAX } else { 1 };
     let may_read_kernel = u8::from(tier == Tier::Kprobe);
     let has_cgroups = u8::from(Path::new("/proc/self/cgroup").exists());
-    let netns_inum = types.map_or(0, Types::netns_inum);
     let mask_words = aya::util::nr_cpus().map_or(1, |cpus| cpus.div_ceil(64) as u64);
     let mut loader = EbpfLoader::new();
     if let Some(bytes) = how.ring_bytes {
         loader.map_max_entries("RECORDS", bytes);
     }
     loader
-        // Without it aya reads the kernel's types by itself, which takes its time.
-        .btf(types.map(|types| &types.parsed))
         .override_global("OWN_PIDNS_DEV", &own.device, true)
         .override_global("OWN_PIDNS_INO", &own.inode, true)
         .override_global("OWN_PID", &own.pid, true)

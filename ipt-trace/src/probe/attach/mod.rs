@@ -4,6 +4,8 @@ mod attacher;
 mod link;
 mod load;
 mod target;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::{collections::BTreeMap, os::fd::AsFd as _, path::PathBuf};
@@ -18,7 +20,7 @@ use super::{
     table::{ATTACH_POINTS, Place, SWAP, rows},
     tracefs,
 };
-use attacher::Attacher;
+use attacher::{Attacher, NO_KPROBES};
 use link::Link;
 use load::{BH_FUNCTIONS_MAX, bh_functions, load};
 pub use target::absent;
@@ -68,9 +70,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
     };
     let layout = lock_file::layout(&tracefs);
-    let types = (tier == Tier::Kprobe).then(Types::read);
-    let known = types.as_ref().and_then(|types| types.as_ref().ok());
-    let ebpf = load(tier, how, &bh_functions, wait_register, layout, known)
+    let types = types(tier);
+    let inum = types.as_ref().map_or(0, Types::netns_inum);
+    let ebpf = load(tier, how, &bh_functions, wait_register, layout, inum)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     let mut attached = Attached {
         ebpf,
@@ -81,7 +83,7 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         tracefs,
     };
     let mut work = attached.attacher(symbols, sites);
-    work.types = types;
+    work.types = types.as_ref().map_err(Clone::clone);
     if how.follow {
         work.follow()?;
     }
@@ -100,12 +102,13 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
 pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
     let tracefs = tracefs::find_or_mount()?;
     let mut points = Vec::new();
+    let types = types(tier);
     let mut attacher = Attacher {
         tier,
         tracefs: &tracefs,
         symbols: (tier == Tier::Kprobe).then(Symbols::read),
         sites: Sites::open(),
-        types: (tier == Tier::Kprobe).then(Types::read),
+        types: types.as_ref().map_err(Clone::clone),
         exact: Vec::new(),
         ebpf: None,
         points: &mut points,
@@ -115,6 +118,15 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         attacher.attach(row)?;
     }
     Ok(points)
+}
+
+/// What is needed of the kernel's types, or why it is not known.
+fn types(tier: Tier) -> Result<Types, String> {
+    if tier == Tier::Kprobe {
+        Types::read()
+    } else {
+        Err(NO_KPROBES.to_owned())
+    }
 }
 
 impl Attached {
@@ -169,7 +181,7 @@ impl Attached {
             tracefs: &self.tracefs,
             symbols,
             sites,
-            types: None,
+            types: Err(NO_KPROBES.to_owned()),
             exact: Vec::new(),
             ebpf: Some(&mut self.ebpf),
             points: &mut self.points,

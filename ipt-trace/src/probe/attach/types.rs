@@ -4,7 +4,7 @@ use std::fs;
 
 use aya::{Btf, Endianness};
 
-use crate::probe::{btf, table::Traced};
+use crate::probe::btf;
 
 /// Where the kernel says it.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -40,20 +40,17 @@ impl Types {
     }
 
     /// Whether a function is given what its program reads.
-    pub fn check(&self, function: Traced) -> Result<(), String> {
-        let names = btf::parameters(&self.bytes, function.name)
-            .map_err(|error| format!("{BTF}: {error}"))?;
-        let fit = names.len() == function.parameters.len()
-            && names
-                .iter()
-                .zip(function.parameters)
-                .all(|(name, expected)| {
-                    expected.is_none_or(|expected| expected.as_bytes() == *name)
-                });
+    pub fn check(&self, function: &'static str, parameters: &[Option<&str>]) -> Result<(), String> {
+        let names =
+            btf::parameters(&self.bytes, function).map_err(|error| format!("{BTF}: {error}"))?;
+        let fit = names.len() == parameters.len()
+            && names.iter().zip(parameters).all(|(name, expected)| {
+                expected.is_none_or(|expected| expected.as_bytes() == *name)
+            });
         if fit {
             Ok(())
         } else {
-            Err(format!("{} has unknown parameters", function.name))
+            Err(format!("{function} has unknown parameters"))
         }
     }
 }

@@ -5,7 +5,7 @@
 mod functions;
 mod rows;
 
-use super::recording::Tier;
+use super::recording::{Point, PointState, Tier};
 pub(super) use functions::{BH_FUNCTIONS, SWAP};
 pub use rows::{ATTACH_POINTS, FOLLOW_POINTS};
 
@@ -26,26 +26,14 @@ impl End {
             Self::Return => "kretprobe",
         }
     }
-}
 
-/// A function of the kernel proper that is traced through a trampoline (fentry, fexit).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traced {
-    /// Its name.
-    pub name: &'static str,
-    /// What its parameters are called where the program finds them; `None` for those that it does
-    /// not read.
-    pub parameters: [Option<&'static str>; 5],
-}
-
-impl Traced {
-    /// How an end of it is called.
-    pub fn end(self, end: End) -> String {
-        let kind = match end {
-            End::Entry => "fentry",
-            End::Return => "fexit",
+    /// What a function's end is called where a trampoline is on it.
+    pub fn of_traced(self, function: &str) -> String {
+        let kind = match self {
+            Self::Entry => "fentry",
+            Self::Return => "fexit",
         };
-        format!("{kind}:{}", self.name)
+        format!("{kind}:{function}")
     }
 }
 
@@ -168,12 +156,15 @@ pub enum Place {
         /// What the program reads of it.
         fields: &'static [Field],
     },
-    /// A function, through a trampoline.
+    /// A function of the kernel proper, through a trampoline (fentry, fexit).
     Trampoline {
         /// Which end.
         end: End,
         /// Of which function.
-        function: Traced,
+        function: &'static str,
+        /// What its parameters are called where the program finds them; `None` for those that it
+        /// does not read.
+        parameters: &'static [Option<&'static str>],
     },
     /// A tracepoint without its event: the program reads the arguments.
     RawEvent {
@@ -197,7 +188,7 @@ impl Place {
                 .collect(),
             Self::Event { group, name, .. } => vec![format!("tracepoint:{group}:{name}")],
             Self::RawEvent { name, .. } => vec![format!("raw_tracepoint:{name}")],
-            Self::Trampoline { end, function } => vec![function.end(end)],
+            Self::Trampoline { end, function, .. } => vec![end.of_traced(function)],
         }
     }
 }
@@ -258,52 +249,56 @@ pub fn rows() -> impl Iterator<Item = &'static AttachPoint> {
     ATTACH_POINTS.iter().chain(FOLLOW_POINTS)
 }
 
-/// Programs on functions that stand in for one on an event, where kernels do not have the event.
-const STAND_INS: [(&str, &str); 5] = [
-    ("ipi_single", "ipi_send_cpu"),
-    ("ipi_many", "ipi_send_cpumask"),
-    ("ipi_single", "ipi_queue"),
-    ("mutex_wait_enter", "contention_begin"),
-    ("mutex_wait_exit", "contention_end"),
-];
-
-/// Programs on functions that stand in for one on an event wherever they can be attached, since the
-/// event sends every syscall on the machine a longer way.
-const TRACED: [(&str, &str); 4] = [
+/// Programs of rows that give the same, the better one first: the other is for where that is not
+/// attached. Of several that are better than one, the first listed makes it needless.
+///
+/// Calls are better seen through trampolines, since the events of their syscalls send every syscall on
+/// the machine a longer way; where an old kernel lacks an event, functions stand in for it.
+const EITHER: [(&str, &str); 9] = [
     ("setsockopt_return", "setsockopt_exit"),
     ("getsockopt_return", "getsockopt_exit"),
     ("getsockopt_call", "getsockopt_enter"),
     ("setsockopt_call", "setsockopt_enter"),
+    ("ipi_send_cpu", "ipi_single"),
+    ("ipi_send_cpumask", "ipi_many"),
+    ("ipi_queue", "ipi_single"),
+    ("contention_begin", "mutex_wait_enter"),
+    ("contention_end", "mutex_wait_exit"),
 ];
 
 impl AttachPoint {
     /// The row that makes this one needless where it is attached.
-    pub fn traced(&self) -> Option<&'static Self> {
-        let (traced, _) = TRACED.iter().find(|(_, event)| *event == self.program)?;
-        of_program(traced)
+    pub fn better(&self) -> Option<&'static Self> {
+        let (better, _) = EITHER.iter().find(|(_, other)| *other == self.program)?;
+        of_program(better)
     }
 
-    /// Whether another row gives the same on this kernel, so that nothing is lacking without this
-    /// one. `has_event` tells whether the kernel has an event of a group.
-    pub fn is_stood_in_for(&self, tier: Tier, has_event: impl Fn(&str, &str) -> bool) -> bool {
-        match self.place {
-            Place::Function { .. } => {
-                let original = STAND_INS
-                    .iter()
-                    .find(|(program, _)| *program == self.program);
-                let row = original.and_then(|(_, event)| of_program(event));
-                row.is_some_and(|row| match row.place {
-                    Place::Event { group, name, .. } => has_event(group, name),
-                    _ => false,
-                })
-            }
-            Place::Event { group, name, .. } => {
-                tier == Tier::Kprobe
-                    && STAND_INS.iter().any(|(_, event)| *event == self.program)
-                    && !has_event(group, name)
-            }
-            Place::Trampoline { .. } => tier != Tier::Kprobe,
-            Place::Instruction { .. } | Place::RawEvent { .. } => false,
+    /// The rows for which this one stands in.
+    pub fn stands_in_for(&self) -> impl Iterator<Item = &'static Self> {
+        let program = self.program;
+        let pairs = EITHER.iter().filter(move |(_, other)| *other == program);
+        pairs.filter_map(|(better, _)| of_program(better))
+    }
+
+    /// The row that gives the same where this one is not attached.
+    pub fn stand_in(&self) -> Option<&'static Self> {
+        let (_, other) = EITHER.iter().find(|(better, _)| *better == self.program)?;
+        of_program(other)
+    }
+
+    /// Whether it is at one at least of these points.
+    pub fn is_attached(&self, points: &[Point]) -> bool {
+        let mut points = points.iter();
+        points.any(|point| point.gives == self.gives && point.state == PointState::Attached)
+    }
+
+    /// What a report lacks where this is not attached and these points are as they are.
+    pub fn lacks_beside(&self, points: &[Point]) -> &'static str {
+        match (self.place, self.stand_in()) {
+            // What is said of it supposes that the event serves.
+            (Place::Trampoline { .. }, _) => self.lacks,
+            (_, Some(row)) if row.is_attached(points) => "nothing, as another probe gives the same",
+            _ => self.lacks,
         }
     }
 }
@@ -343,7 +338,7 @@ pub fn that_gives(gives: &str) -> Option<&'static AttachPoint> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{ATTACH_POINTS, TRACED, Tier, rows};
+    use super::{ATTACH_POINTS, AttachPoint, EITHER, rows};
 
     #[test]
     fn rows_can_be_told_apart_by_what_they_give() {
@@ -352,21 +347,10 @@ mod tests {
     }
 
     #[test]
-    fn either_the_event_or_what_stands_in_for_it_is_attached() {
-        for (function, event) in super::STAND_INS {
-            let rows = [function, event].map(|program| super::of_program(program).unwrap());
-            let left_out = |tier, has: bool| rows.map(|row| row.is_stood_in_for(tier, |_, _| has));
-            assert_eq!(left_out(Tier::Kprobe, true), [true, false]);
-            assert_eq!(left_out(Tier::Kprobe, false), [false, true]);
-            assert_eq!(left_out(Tier::Tracepoint, false), [false, false]);
-        }
-    }
-
-    #[test]
     fn calls_open_last_and_close_first() {
         let ends = |place: usize| {
             let row = &ATTACH_POINTS[place];
-            row.is_essential() || TRACED.iter().any(|(traced, _)| *traced == row.program)
+            row.is_essential() || row.stand_in().is_some_and(AttachPoint::is_essential)
         };
         let count = ATTACH_POINTS.len();
         let places: Vec<_> = (0..count).filter(|place| ends(*place)).collect();
@@ -375,11 +359,13 @@ mod tests {
     }
 
     #[test]
-    fn events_come_after_what_makes_them_needless() {
-        for row in ATTACH_POINTS.iter().filter(|row| row.is_essential()) {
-            let traced = row.traced().expect("each has one").program;
-            let place = |program| ATTACH_POINTS.iter().position(|row| row.program == program);
-            assert!(place(traced) < place(row.program), "{traced}");
+    fn rows_come_after_what_makes_them_needless() {
+        let place = |program| ATTACH_POINTS.iter().position(|row| row.program == program);
+        for (better, other) in EITHER {
+            let (Some(first), Some(second)) = (place(better), place(other)) else {
+                panic!("no rows {better} and {other}");
+            };
+            assert!(first < second, "{better}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::functions::{
     BH_ENABLE, BH_FUNCTIONS, CALIBRATION, CHECK, CLEANUP, CTL, FREE, IPI_MANY, IPI_ONE,
     IPI_SINGLE_SYNC, IPI_SYNC, LOCK, MUTEX_WAIT, SWAP, UNLOCK,
 };
-use super::{AttachPoint, End, Field, Function, Place, Spot, Traced};
+use super::{AttachPoint, End, Field, Function, Place, Spot};
 
 const fn field(name: &'static str, offset: u32, size: u32) -> Field {
     Field { name, offset, size }
@@ -83,12 +83,16 @@ const fn event(
 const fn traced(
     program: &'static str,
     end: End,
-    function: Traced,
+    function: &'static str,
     gives: &'static str,
 ) -> AttachPoint {
     AttachPoint {
         program,
-        place: Place::Trampoline { end, function },
+        place: Place::Trampoline {
+            end,
+            function,
+            parameters: &PARAMETERS,
+        },
         gives,
         lacks: "nothing, but every syscall on the machine takes longer, as an event is used instead",
     }
@@ -125,14 +129,8 @@ const PARAMETERS: [Option<&str>; 5] = [
     None,
     Some("optlen"),
 ];
-const SETSOCKOPT: Traced = Traced {
-    name: "__sys_setsockopt",
-    parameters: PARAMETERS,
-};
-const GETSOCKOPT: Traced = Traced {
-    name: "__sys_getsockopt",
-    parameters: PARAMETERS,
-};
+const SETSOCKOPT: &str = "__sys_setsockopt";
+const GETSOCKOPT: &str = "__sys_getsockopt";
 
 /// Every attach point, in the order of attaching. The calls' entries come last, because nothing
 /// is recorded until an operation opens, and an operation that opens should be seen whole;
@@ -324,30 +322,6 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "the end of each wait for one CPU to answer an IPI",
         "the time that other CPUs were waited for",
     ),
-    entry(
-        "ipi_single",
-        IPI_ONE,
-        "the IPIs sent to one CPU, where there is no tracepoint for them",
-        "the number of IPIs",
-    ),
-    entry(
-        "ipi_many",
-        IPI_MANY,
-        "the IPIs sent to several CPUs, where there is no tracepoint for them",
-        "the number of IPIs",
-    ),
-    entry(
-        "mutex_wait_enter",
-        MUTEX_WAIT,
-        "the start of each wait for a mutex, where there is no tracepoint for it",
-        "the exact wait for the mutex",
-    ),
-    exit(
-        "mutex_wait_exit",
-        MUTEX_WAIT,
-        "the end of each wait for a mutex, where there is no tracepoint for it",
-        "the exact wait for the mutex",
-    ),
     event(
         "ipi_send_cpu",
         ("ipi", "ipi_send_cpu"),
@@ -394,6 +368,30 @@ pub static ATTACH_POINTS: &[AttachPoint] = &[
         "5.19",
         &[field("lock_addr", 8, 8), field("ret", 16, 4)],
         "the end of each wait for a contended lock",
+        "the exact wait for the mutex",
+    ),
+    entry(
+        "ipi_single",
+        IPI_ONE,
+        "the IPIs sent to one CPU, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "ipi_many",
+        IPI_MANY,
+        "the IPIs sent to several CPUs, where there is no tracepoint for them",
+        "the number of IPIs",
+    ),
+    entry(
+        "mutex_wait_enter",
+        MUTEX_WAIT,
+        "the start of each wait for a mutex, where there is no tracepoint for it",
+        "the exact wait for the mutex",
+    ),
+    exit(
+        "mutex_wait_exit",
+        MUTEX_WAIT,
+        "the end of each wait for a mutex, where there is no tracepoint for it",
         "the exact wait for the mutex",
     ),
     // Its fields have moved; lock_file.rs knows the ways in which it is laid out.
