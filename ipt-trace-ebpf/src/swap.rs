@@ -4,21 +4,26 @@
 //! `find_check_entry.*`, `get_counters`) have no probe: it would cost more than what it measures.
 
 use aya_ebpf::{
-    Global,
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{int, pointer, record_entry, record_return, void};
+use crate::{
+    operation::{int, pointer, record_entry, record_return, void},
+    word::Word,
+};
 
 /// How many functions [`BH_FUNCTIONS`] can hold.
 const BH_FUNCTIONS_MAX: usize = 8;
 
 /// The address ranges of the functions whose `local_bh_enable` counts, as pairs of the first
-/// address and the one after the last; unused pairs are zero.
+/// address and the one after the last; unused pairs are zero, and come last. In a section of its own,
+/// which the program writes anew when modules come.
 #[unsafe(no_mangle)]
-static BH_FUNCTIONS: Global<[[u64; 2]; BH_FUNCTIONS_MAX]> = Global::new([[0; 2]; BH_FUNCTIONS_MAX]);
+#[unsafe(link_section = ".data.bh_functions")]
+static BH_FUNCTIONS: [[Word; 2]; BH_FUNCTIONS_MAX] =
+    [const { [const { Word::new(0) }; 2] }; BH_FUNCTIONS_MAX];
 
 #[kprobe]
 pub fn ctl_enter(ctx: ProbeContext) -> u32 {
@@ -65,9 +70,12 @@ pub fn free_exit(ctx: RetProbeContext) -> u32 {
 #[kprobe]
 pub fn bh_enable(ctx: ProbeContext) -> u32 {
     let ip = ctx.arg::<u64>(0).unwrap_or(0);
-    let functions = BH_FUNCTIONS.load();
-    for [first, after] in functions {
-        if first <= ip && ip < after {
+    for [first, after] in &BH_FUNCTIONS {
+        let after = after.load();
+        if after == 0 {
+            break;
+        }
+        if first.load() <= ip && ip < after {
             return record_entry(&ctx, Site::BhEnable, Some(0), Some(1));
         }
     }

@@ -5,7 +5,7 @@
 //! that handle a sockopt.
 
 use aya_ebpf::{
-    EbpfContext as _, Global,
+    EbpfContext as _,
     bindings::pt_regs,
     helpers::bpf_probe_read_kernel,
     macros::{kprobe, map},
@@ -14,11 +14,16 @@ use aya_ebpf::{
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, now, record};
+use crate::{
+    operation::{self, now, record},
+    word::Word,
+};
 
-/// Where in `struct pt_regs` the register is that holds the CPU where the swap waits, in bytes.
+/// Where in `struct pt_regs` the register is that holds the CPU where the swap waits, in bytes. In a
+/// section of its own, which the program writes when the module is there.
 #[unsafe(no_mangle)]
-static WAIT_REGISTER: Global<u32> = Global::new(0);
+#[unsafe(link_section = ".data.wait")]
+static WAIT_REGISTER: Word = Word::new(0);
 
 /// Per CPU: the operation that waited last on it, and the CPU that it waited for.
 #[map]

@@ -12,6 +12,7 @@ use ipt_trace_common::{Record, bucket_top};
 
 use super::{
     attach::Attached,
+    calibrate::Samples,
     recording::{Calibration, Losses, Point, PointState, SoftirqKind, Tier},
     ring::{self, Reader},
 };
@@ -95,6 +96,11 @@ impl Stream {
     /// Sends what the reader has, if there is anything to say.
     pub fn pass_on(&mut self, reader: &mut Reader, attached: &mut Attached) {
         let points = self.follow_modules(attached);
+        if points.is_some() && self.calibration.is_none() {
+            let mut samples = Samples::default();
+            samples.take_with(reader, attached);
+            self.calibration = samples.calibration();
+        }
         let now = Instant::now();
         if !reader.records.is_empty() {
             self.last_record = now;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{
     live::{Batch, Live},
     recording::{Point, Recording, Request, Tier},
-    ring::{self, Started, Task},
+    ring::{self, Purpose, Started, Task},
     tier::{self, Choice, Obstacles, Unavailable},
 };
 
@@ -69,7 +69,12 @@ impl Session {
     /// Loads and attaches the probes of the best tier that the request allows. A probe that does
     /// not attach is no error: its [`Point`] says so.
     pub fn start(request: Request, options: Options) -> Result<Self, ProbeError> {
-        Self::launch(request, options, None)
+        Self::launch(request, options, Purpose::Record)
+    }
+
+    /// Attaches all there is in the best tier, to see what can be attached.
+    pub(super) fn survey() -> Result<Self, ProbeError> {
+        Self::launch(Request::Auto, Options::default(), Purpose::Survey)
     }
 
     /// The same, but what is recorded is handed to `sink` as it comes, on a thread of its own, and
@@ -87,10 +92,10 @@ impl Session {
             ring_bytes: LIVE_RING_BYTES,
             prompt,
         };
-        Self::launch(request, options, Some(live))
+        Self::launch(request, options, Purpose::Stream(live))
     }
 
-    fn launch(request: Request, options: Options, live: Option<Live>) -> Result<Self, ProbeError> {
+    fn launch(request: Request, options: Options, purpose: Purpose) -> Result<Self, ProbeError> {
         if request == Request::None {
             let choice = tier::choose(request, &Obstacles::default())?;
             return Ok(Self::without_probes(choice));
@@ -103,7 +108,7 @@ impl Session {
             choice,
             may_fall_back: request == Request::Auto,
             options,
-            live,
+            purpose,
         };
         let (stop, stopped) = oneshot::channel();
         let (sender, started) = mpsc::channel();

@@ -3,10 +3,10 @@
 use std::{thread, time::Duration};
 
 use super::{
-    attach,
+    attach::{self, absent},
     recording::{Point, Request, Tier},
-    ring,
-    session::{Options, ProbeError, Session},
+    session::{ProbeError, Session},
+    table::rows,
     tier::{self, Obstacles},
 };
 
@@ -26,17 +26,14 @@ pub struct Survey {
 
 /// Attaches everything and detaches it again, in the best tier that this kernel allows.
 pub fn survey() -> Survey {
-    let everything = Options {
-        softirqs: true,
-        ..Options::default()
-    };
-    match Session::start(Request::Auto, everything) {
+    match Session::survey() {
+        Ok(session) if session.tier() == Tier::None => nothing(session.tier_reason().to_owned()),
         Ok(session) => {
             let survey = Survey {
                 tier: session.tier(),
                 reason: session.tier_reason().to_owned(),
                 points: session.points().to_vec(),
-                attach_time: (session.tier() != Tier::None).then(|| session.attach_time()),
+                attach_time: Some(session.attach_time()),
             };
             // Waits until all is detached.
             drop(session.finish());
@@ -73,7 +70,7 @@ pub fn look() -> Survey {
 fn nothing(reason: String) -> Survey {
     Survey {
         tier: Tier::None,
-        points: ring::absent_points(&reason),
+        points: rows().flat_map(|row| absent(row, &reason)).collect(),
         reason,
         attach_time: None,
     }

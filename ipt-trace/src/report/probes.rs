@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Machine, Tier, Tool};
-use crate::probe::{self, PointState, Survey, that_gives};
+use crate::probe::{self, AttachPoint, PointState, Survey, that_gives};
 
 /// The version of the document's shape. Fields may be added without a new one.
 pub const PROBES_SCHEMA_VERSION: u32 = 1;
@@ -24,7 +24,7 @@ pub struct ProbeTable {
     /// Why this tier.
     pub reason: String,
     /// Whether the kprobe tier is complete: each of its rows is attached at one point at least,
-    /// and nothing failed.
+    /// nothing failed, and no window has to be approximated.
     pub complete: bool,
     /// Whether points were only looked up and not attached (`--dry-run`).
     pub dry_run: bool,
@@ -34,10 +34,10 @@ pub struct ProbeTable {
     pub rows: Vec<Row>,
 }
 
-/// A probe and all places for it.
+/// Something that is measured, and all places for its probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Row {
-    /// The probe's own name.
+    /// The probe's own name; one that gives several things has a row for each.
     pub program: String,
     /// The lowest tier that includes it.
     pub tier: Tier,
@@ -91,7 +91,7 @@ impl ProbeTable {
                 continue;
             };
             let point = self::point(point, dry_run);
-            match rows.iter_mut().find(|known| known.program == row.program) {
+            match rows.iter_mut().find(|known| known.gives == row.gives) {
                 Some(known) => known.points.push(point),
                 None => rows.push(Row {
                     program: row.program.to_owned(),
@@ -122,8 +122,9 @@ impl ProbeTable {
 /// not there.
 fn is_complete(rows: &[Row]) -> bool {
     let failed = |row: &Row| row.points.iter().any(|point| point.state == State::Failed);
+    let approximates = |row: &Row| that_gives(&row.gives).is_some_and(AttachPoint::approximates);
     let mut kprobes = rows.iter().filter(|row| row.tier == Tier::Kprobe);
-    !rows.iter().any(failed) && kprobes.all(Row::measures)
+    !rows.iter().any(failed) && !rows.iter().any(approximates) && kprobes.all(Row::measures)
 }
 
 fn point(point: &probe::Point, dry_run: bool) -> Point {
@@ -178,6 +179,39 @@ pub(crate) mod tests {
             assert!(!table(&survey).complete, "{kernel}");
         }
         assert!(!table(&survey("6.18-tracepoint")).complete);
+    }
+
+    #[test]
+    fn probes_for_calibration_do_not_make_windows_complete() {
+        let mut survey = survey("6.12");
+        let gives = "where BH went off";
+        // The recording does not tell the rows of a program apart.
+        let mut points = survey.points.iter_mut();
+        let of_calibration = points.find(|it| it.name.ends_with(":do_ipt_get_ctl+0x39"));
+        of_calibration.unwrap().gives = "what a probe costs: its beginning";
+        let rows = table(&survey).rows;
+        let of_program = rows.iter().filter(|row| row.program == "bh_off");
+        assert_eq!(of_program.count(), 2);
+        for point in survey.points.iter_mut().filter(|it| it.gives == gives) {
+            point.state = PointState::Absent("not recognized".to_owned());
+        }
+        let table = table(&survey);
+        assert!(!table.complete);
+        let row = table.rows.iter().find(|row| row.gives == gives).unwrap();
+        assert!(!row.measures());
+    }
+
+    #[test]
+    fn approximated_windows_are_not_complete() {
+        let mut survey = survey("6.12");
+        let mut rows = crate::probe::ATTACH_POINTS.iter();
+        let row = rows.find(|row| row.approximates()).unwrap();
+        survey.points.push(crate::probe::Point {
+            name: row.place.names().concat(),
+            gives: row.gives,
+            state: PointState::Attached,
+        });
+        assert!(!table(&survey).complete);
     }
 
     #[test]

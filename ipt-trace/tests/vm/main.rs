@@ -6,6 +6,7 @@ mod growth;
 mod kprobe;
 mod metrics;
 mod oracle;
+mod probes;
 mod recorded;
 mod report;
 #[path = "../support/mod.rs"]
@@ -38,9 +39,11 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&args, trials.collect()).exit_code();
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [(&[Test], Option<String>); 11] = [
+    let groups: [(&[Test], Option<String>); 13] = [
         (tables::TESTS, None),
         (trace::WITHOUT_MODULES, None),
+        (probes::WITHOUT_MODULES, None),
+        (probes::TESTS, None),
         (kprobe::TESTS, None),
         (recorded::TESTS, None),
         (oracle::TESTS, None),

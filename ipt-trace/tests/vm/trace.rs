@@ -216,7 +216,7 @@ fn switched_off() {
 
 /// What the probes leave in the kernel.
 #[derive(Debug, Clone, PartialEq)]
-struct State {
+pub struct State {
     /// The kernel's list of them.
     kprobes: String,
     /// Names.
@@ -242,7 +242,7 @@ fn state() -> State {
 }
 
 /// The state when nothing changes any more: what ran before may have ended this very moment.
-fn settled() -> State {
+pub fn settled() -> State {
     let (mut before, mut since) = (state(), Instant::now());
     while since.elapsed() < Duration::from_secs(1) {
         std::thread::sleep(Duration::from_millis(50));
@@ -256,7 +256,7 @@ fn settled() -> State {
 
 /// Waits for the kernel to have let go of everything, which it does a moment later.
 #[track_caller]
-fn expect_state(before: &State) {
+pub fn expect_state(before: &State) {
     for _ in 0..100 {
         if state() == *before {
             return;

@@ -8,9 +8,9 @@ use aya::{
 };
 
 use super::{
-    chain,
+    Follow, Load, chain,
     link::Link,
-    target::{absent, find, is_on},
+    target::{absent, find, is_on, is_there},
     types::Types,
 };
 use crate::probe::{
@@ -18,7 +18,7 @@ use crate::probe::{
     recording::{Point, PointState, Tier},
     sites::{Found, Sites},
     symbols::{self, SymbolError, Symbols},
-    table::{AttachPoint, BH_FUNCTIONS, End, FOLLOW_POINTS, Field, Function, Place, Spot},
+    table::{ATTACH_POINTS, AttachPoint, BH_FUNCTIONS, End, Field, Function, Place, Spot},
     tracefs,
 };
 
@@ -39,8 +39,6 @@ pub struct Attacher<'a> {
     pub sites: Sites,
     /// The kernel's types, or why they are not known.
     pub types: Result<&'a Types, String>,
-    /// The spots of functions that were attached at every one of their instructions.
-    pub exact: Vec<(Spot, Function)>,
     /// `None` if everything is only looked up.
     pub ebpf: Option<&'a mut Ebpf>,
     pub points: &'a mut Vec<Point>,
@@ -48,37 +46,22 @@ pub struct Attacher<'a> {
 }
 
 impl Attacher<'_> {
-    /// Attaches what follows the processes that this one starts; all of it is needed.
-    pub fn follow(&mut self) -> Result<(), String> {
-        let mut unfit = None;
-        for row in FOLLOW_POINTS {
-            if let Place::Event {
-                group,
-                name,
-                fields,
-                ..
-            } = row.place
-                && let Err(reason) = tracefs::check_fields(self.tracefs, group, name, fields)
-            {
-                // The event has had two layouts, each with a row.
-                unfit = Some(reason);
-                continue;
-            }
-            self.attach(row)?;
-            if let Some(Point { name, state, .. }) = self.points.last()
-                && let PointState::Failed(reason) | PointState::Absent(reason) = state
-            {
-                return Err(cannot_follow(name, reason));
+    /// Attaches every row that is wanted.
+    pub fn attach_all(&mut self, how: Load) -> Result<(), String> {
+        if how.follow != Follow::No
+            && let Err(reason) = self.follow()
+            && how.follow == Follow::Must
+        {
+            return Err(reason);
+        }
+        for row in ATTACH_POINTS {
+            if row.is_on_softirqs() && !how.softirqs {
+                self.leave_out(row);
+            } else if how.announce || !row.is_for_live() {
+                self.attach(row)?;
             }
         }
-        let forks = |point: &Point| point.name.ends_with(":sched_process_fork");
-        match unfit {
-            Some(reason) if !self.points.iter().any(forks) => Err(cannot_follow(
-                "tracepoint:sched:sched_process_fork",
-                &reason,
-            )),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     pub fn attach(&mut self, row: &'static AttachPoint) -> Result<(), String> {
@@ -89,13 +72,8 @@ impl Attacher<'_> {
             return Ok(());
         }
         match row.place {
-            Place::Function { .. } if row.program == "bh_enable" && self.is_exact() => {}
-            Place::Function { end, functions } => {
-                for function in functions {
-                    let (name, state) = self.function(row, end, *function);
-                    self.push(row, name, state);
-                }
-            }
+            Place::Function { .. } if row.approximates() && self.is_exact() => {}
+            Place::Function { end, functions } => self.functions(row, end, functions),
             Place::Instruction { spot, functions } => self.instructions(row, spot, functions),
             Place::Event {
                 group,
@@ -134,12 +112,12 @@ impl Attacher<'_> {
     }
 
     /// Says of a row that is on the way of packets that nobody asked for it.
-    pub fn leave_out(&mut self, row: &'static AttachPoint) {
+    fn leave_out(&mut self, row: &'static AttachPoint) {
         let reason = "packets pass it, so that it has to be asked for";
         self.points.extend(absent(row, reason));
     }
 
-    fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
+    pub fn push(&mut self, row: &'static AttachPoint, name: String, state: PointState) {
         if let PointState::Failed(reason) = &state {
             let lacks = row.stand_in().map_or(
                 row.lacks,
@@ -174,11 +152,28 @@ impl Attacher<'_> {
         spot: Spot,
         function: Function,
     ) {
+        if spot.is_for_calibration() && row.is_attached(self.points) {
+            return;
+        }
         let is_here = |point: &Point| is_on(point, row, End::Entry.kind(), function);
         let mut here = self.points.iter().filter(|point| is_here(point));
         if here.all(|point| matches!(point.state, PointState::Absent(_))) {
             self.points.retain(|point| !is_here(point));
             self.instructions(row, spot, &[function]);
+        }
+        if spot.is_for_calibration() && row.is_attached(self.points) {
+            // One function is enough, and the others are not missing.
+            let is_absent = |point: &Point| matches!(point.state, PointState::Absent(_));
+            let is_other = |point: &Point| point.gives == row.gives && is_absent(point);
+            self.points.retain(|point| !is_other(point));
+        }
+    }
+
+    /// Attaches to an end of some functions.
+    fn functions(&mut self, row: &'static AttachPoint, end: End, functions: &[Function]) {
+        for function in functions {
+            let (name, state) = self.function(row, end, *function);
+            self.push(row, name, state);
         }
     }
 
@@ -200,7 +195,7 @@ impl Attacher<'_> {
             Err(state) => return (as_listed, state),
         };
         let state = match self.addresses_missing() {
-            Some(reason) if row.program == "bh_enable" => PointState::Failed(reason),
+            Some(reason) if row.approximates() => PointState::Failed(reason),
             _ => self.state(|this| this.kprobe(row.program, &target, 0)),
         };
         (format!("{}:{target}", end.kind()), state)
@@ -229,28 +224,40 @@ impl Attacher<'_> {
                 all &= state == PointState::Attached;
                 self.push(row, format!("kprobe:{target}+{offset:#x}"), state);
             }
-            if all {
-                self.exact.push((spot, *function));
-            }
             if all && spot.is_for_calibration() {
                 return;
             }
         }
     }
 
+    /// Attaches what approximates windows, if that is needed only now.
+    pub fn approximate_if_needed(
+        &mut self,
+        row: &'static AttachPoint,
+        end: End,
+        functions: &[Function],
+    ) {
+        if !self.is_exact() && !self.points.iter().any(|point| point.gives == row.gives) {
+            self.functions(row, end, functions);
+        }
+    }
+
     /// Whether every function that is there and turns BH off is probed where it does.
     fn is_exact(&self) -> bool {
-        let has = |spot, function: &Function| {
-            self.exact
-                .iter()
-                .any(|(other, probed)| *other == spot && probed.names == function.names)
-        };
-        let is_loaded = |function: &Function| match (&self.symbols, function.module) {
-            (Some(Ok(symbols)), Some(module)) => symbols.has_module(module),
-            _ => true,
-        };
-        let mut functions = BH_FUNCTIONS.iter().filter(|function| is_loaded(function));
-        functions.all(|function| has(Spot::BhOff, function) && has(Spot::BhOn, function))
+        let rows = ATTACH_POINTS.iter().filter(|row| match row.place {
+            Place::Instruction { spot, .. } => matches!(spot, Spot::BhOff | Spot::BhOn),
+            _ => false,
+        });
+        let there = |function: &&Function| is_there(self.symbols.as_ref(), **function);
+        let mut needed = rows.flat_map(|row| {
+            let functions = BH_FUNCTIONS.iter().filter(there);
+            functions.map(move |function| (row, *function))
+        });
+        needed.all(|(row, function)| {
+            let is_here = |point: &&Point| is_on(point, row, End::Entry.kind(), function);
+            let mut here = self.points.iter().filter(is_here).peekable();
+            here.peek().is_some() && here.all(|point| point.state == PointState::Attached)
+        })
     }
 
     /// Why addresses are not known, if they are not.
@@ -420,10 +427,6 @@ fn load_once(
     load: impl FnOnce() -> Result<(), ProgramError>,
 ) -> Result<(), ProgramError> {
     if loaded { Ok(()) } else { load() }
-}
-
-fn cannot_follow(name: &str, reason: &str) -> String {
-    format!("{name} cannot be attached, and without it processes cannot be followed: {reason}")
 }
 
 fn no_tracepoint(since: &str) -> String {

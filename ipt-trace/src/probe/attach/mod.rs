@@ -1,6 +1,7 @@
 //! Loading the programs, and attaching them where the table says.
 
 mod attacher;
+mod follow;
 mod link;
 mod load;
 mod target;
@@ -17,12 +18,12 @@ use super::{
     recording::{Point, PointState, Tier},
     sites::Sites,
     symbols::{SymbolError, Symbols},
-    table::{ATTACH_POINTS, Place, SWAP, rows},
+    table::{ATTACH_POINTS, Place, rows},
     tracefs,
 };
 use attacher::{Attacher, NO_KPROBES};
 use link::Link;
-use load::{BH_FUNCTIONS_MAX, bh_functions, load};
+use load::{load, tell_places};
 pub use target::absent;
 use target::not_loaded;
 use types::Types;
@@ -37,9 +38,31 @@ pub struct Load {
     /// Whether programs of iptables' are announced when they begin.
     pub announce: bool,
     /// Whether what descends from this process is followed.
-    pub follow: bool,
+    pub follow: Follow,
     /// Whether the delay of softirqs is measured.
     pub softirqs: bool,
+}
+
+/// Whether processes are followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// They are not.
+    No,
+    /// If the kernel lets them.
+    Try,
+    /// Without that nothing is to be attached.
+    Must,
+}
+
+impl Load {
+    /// All that there is, to see what can be attached.
+    pub const SURVEY: Self = Self {
+        log_level: 0,
+        ring_bytes: None,
+        announce: true,
+        follow: Follow::Try,
+        softirqs: true,
+    };
 }
 
 /// The probes as loaded and attached.
@@ -62,18 +85,14 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     let tracefs = tracefs::find_or_mount()?;
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
     let mut sites = Sites::open();
-    let (bh_functions, wait_register) = match &symbols {
-        Some(Ok(symbols)) => (
-            bh_functions(symbols),
-            sites.wait_register(symbols, SWAP).unwrap_or(0),
-        ),
-        _ => ([0; 2 * BH_FUNCTIONS_MAX], 0),
-    };
     let layout = lock_file::layout(&tracefs);
     let types = types(tier);
     let inum = types.as_ref().map_or(0, Types::netns_inum);
-    let ebpf = load(tier, how, &bh_functions, wait_register, layout, inum)
+    let mut ebpf = load(tier, how, layout, inum)
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
+    if let Some(Ok(symbols)) = &symbols {
+        tell_places(&mut ebpf, symbols, &mut sites);
+    }
     let mut attached = Attached {
         ebpf,
         points: Vec::new(),
@@ -84,16 +103,7 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     };
     let mut work = attached.attacher(symbols, sites);
     work.types = types.as_ref().map_err(Clone::clone);
-    if how.follow {
-        work.follow()?;
-    }
-    for row in ATTACH_POINTS {
-        if row.is_on_softirqs() && !how.softirqs {
-            work.leave_out(row);
-        } else if how.announce || !row.is_for_live() {
-            work.attach(row)?;
-        }
-    }
+    work.attach_all(how)?;
     attached.symbols = work.symbols.and_then(Result::ok);
     Ok(attached)
 }
@@ -109,14 +119,11 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
         symbols: (tier == Tier::Kprobe).then(Symbols::read),
         sites: Sites::open(),
         types: types.as_ref().map_err(Clone::clone),
-        exact: Vec::new(),
         ebpf: None,
         points: &mut points,
         links: &mut Vec::new(),
     };
-    for row in ATTACH_POINTS.iter().filter(|row| !row.is_for_live()) {
-        attacher.attach(row)?;
-    }
+    attacher.attach_all(Load::SURVEY)?;
     Ok(points)
 }
 
@@ -150,23 +157,27 @@ impl Attached {
 
     /// Attaches what was missing because its module was not loaded.
     pub fn attach_missing(&mut self) {
-        let mut attacher = self.attacher(Some(Symbols::read()), Sites::open());
+        let (symbols, mut sites) = (Symbols::read(), Sites::open());
+        if let Ok(symbols) = &symbols {
+            tell_places(&mut self.ebpf, symbols, &mut sites);
+        }
+        let mut attacher = self.attacher(Some(symbols), sites);
         for row in ATTACH_POINTS {
             match row.place {
+                Place::Function { end, functions } if row.approximates() => {
+                    attacher.approximate_if_needed(row, end, functions);
+                }
                 Place::Function { end, functions } => {
                     for function in functions {
                         attacher.function_again(row, end, *function);
                     }
                 }
-                Place::Instruction { spot, functions } if spot.may_come_later() => {
+                Place::Instruction { spot, functions } => {
                     for function in functions {
                         attacher.instructions_again(row, spot, *function);
                     }
                 }
-                Place::Instruction { .. }
-                | Place::Event { .. }
-                | Place::RawEvent { .. }
-                | Place::Trampoline { .. } => {}
+                Place::Event { .. } | Place::RawEvent { .. } | Place::Trampoline { .. } => {}
             }
         }
     }
@@ -182,7 +193,6 @@ impl Attached {
             symbols,
             sites,
             types: Err(NO_KPROBES.to_owned()),
-            exact: Vec::new(),
             ebpf: Some(&mut self.ebpf),
             points: &mut self.points,
             links: &mut self.links,

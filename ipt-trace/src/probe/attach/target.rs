@@ -45,14 +45,24 @@ pub fn find(
     })
 }
 
-/// Whether a point is that of a row on a function of a module.
+/// Whether a point is that of a row on a function.
 pub fn is_on(point: &Point, row: &AttachPoint, kind: &str, function: Function) -> bool {
-    let name = function.module.and_then(|module| {
-        let place = point.name.strip_prefix(kind)?.strip_prefix(':')?;
-        place.strip_prefix(module)?.strip_prefix(':')
-    });
+    let place = point.name.strip_prefix(kind);
+    let name = place
+        .and_then(|place| place.strip_prefix(':'))
+        .and_then(|place| match place.split_once(':') {
+            Some((module, name)) => (function.module == Some(module)).then_some(name),
+            // What is usually a module is built in.
+            None => Some(place),
+        });
     point.gives == row.gives
         && name.is_some_and(|name| function.names.iter().any(|known| name.starts_with(known)))
+}
+
+/// Whether a function's module is loaded, or it needs none.
+pub fn is_there(symbols: Option<&Result<Symbols, SymbolError>>, function: Function) -> bool {
+    let missing = function.module.map(not_loaded);
+    missing.is_none() || find(symbols, function).err() != missing
 }
 
 pub fn not_loaded(module: &str) -> PointState {

@@ -22,7 +22,6 @@ fn look(tracefs: &Path, symbols: &str, programs: &[&str]) -> Vec<Point> {
         symbols: Some(Symbols::parse(symbols.to_owned())),
         sites: Sites::open(),
         types: Err(NO_KPROBES.to_owned()),
-        exact: Vec::new(),
         ebpf: None,
         points: &mut points,
         links: &mut Vec::new(),

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    attach::{self, Attached, absent},
+    attach::{self, Attached, Follow, Load, absent},
     calibrate::Samples,
     followed,
     live::{Live, Stream},
@@ -45,8 +45,18 @@ pub struct Task {
     pub may_fall_back: bool,
     /// How to run the probes.
     pub options: Options,
-    /// Where records go as they come; without it they are kept for the recording.
-    pub live: Option<Live>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What probes are attached for.
+pub enum Purpose {
+    /// To keep what they record.
+    Record,
+    /// To hand it out as it comes.
+    Stream(Live),
+    /// To see what can be attached.
+    Survey,
 }
 
 /// The thread's whole life. `None` if it could not start, which it has then said.
@@ -56,13 +66,10 @@ pub fn run(
     stop: oneshot::Receiver<()>,
 ) -> Option<Recording> {
     let begin = Instant::now();
-    let load = attach::Load {
-        // aya-log counts levels from 1, error, to 5, trace.
-        log_level: if task.options.log { 4 } else { 0 },
-        ring_bytes: task.live.as_ref().map(|live| live.ring_bytes),
-        announce: task.live.is_some(),
-        follow: task.options.follow,
-        softirqs: task.options.softirqs,
+    let load = load(task.options, &task.purpose);
+    let live = match task.purpose {
+        Purpose::Stream(live) => Some(live),
+        Purpose::Record | Purpose::Survey => None,
     };
     let (choice, attached) = match attach_best(task.choice, task.may_fall_back, load) {
         Ok(attached) => attached,
@@ -103,14 +110,13 @@ pub fn run(
         points,
         attach_time: begin.elapsed(),
     }));
-    if task.live.is_some() {
+    if live.is_some() {
         own::hurry();
     }
-    reader.prompt = task.live.as_ref().is_some_and(|live| live.prompt);
+    reader.prompt = live.as_ref().is_some_and(|live| live.prompt);
     let missed_before = attached.missed_by_program();
-    let mut live = task
-        .live
-        .map(|live| Stream::new(live, sum(missed_before.as_ref()), samples.calibration()));
+    let mut live =
+        live.map(|live| Stream::new(live, sum(missed_before.as_ref()), samples.calibration()));
     reader.read_until(stop, |reader| {
         if let Some(live) = &mut live {
             live.pass_on(reader, &mut attached);
@@ -152,6 +158,27 @@ pub fn run(
     })
 }
 
+/// How the probes are loaded for this.
+fn load(options: Options, purpose: &Purpose) -> Load {
+    let live = match purpose {
+        Purpose::Survey => return Load::SURVEY,
+        Purpose::Stream(live) => Some(live),
+        Purpose::Record => None,
+    };
+    Load {
+        // aya-log counts levels from 1, error, to 5, trace.
+        log_level: if options.log { 4 } else { 0 },
+        ring_bytes: live.map(|live| live.ring_bytes),
+        announce: live.is_some(),
+        follow: if options.follow {
+            Follow::Must
+        } else {
+            Follow::No
+        },
+        softirqs: options.softirqs,
+    }
+}
+
 /// Hits dropped, by program.
 type Missed = BTreeMap<&'static str, u64>;
 
@@ -170,7 +197,7 @@ fn increase(mut after: Missed, before: &Missed) -> Missed {
 
 impl Samples {
     /// Measures the probes' cost with this reader, and leaves it the records of everybody else.
-    fn take_with(&mut self, reader: &mut Reader, attached: &Attached) {
+    pub fn take_with(&mut self, reader: &mut Reader, attached: &Attached) {
         Self::call(&attached.points);
         while reader.drain() {}
         self.take(&mut reader.records);
@@ -181,7 +208,7 @@ impl Samples {
 fn attach_best(
     mut choice: Choice,
     may_fall_back: bool,
-    load: attach::Load,
+    load: Load,
 ) -> Result<(Choice, Option<Attached>), Unavailable> {
     loop {
         let reason = match attach::attach(choice.tier, load) {

@@ -59,12 +59,6 @@ pub enum Spot {
 }
 
 impl Spot {
-    /// Whether it can be attached to in a module that is loaded after the probes were: the program
-    /// behind it needs no number that only loading it can set.
-    pub const fn may_come_later(self) -> bool {
-        !matches!(self, Self::DrainWait) && !self.is_for_calibration()
-    }
-
     /// Whether it is where the cost of probes is measured, and nothing else.
     pub const fn is_for_calibration(self) -> bool {
         matches!(
@@ -225,6 +219,11 @@ impl AttachPoint {
     /// Whether each softirq passes it, and so perhaps each packet.
     pub fn is_on_softirqs(&self) -> bool {
         matches!(self.program, "softirq_raise" | "softirq_entry")
+    }
+
+    /// Whether windows are only approximated by it: it is for where their instructions are not found.
+    pub fn approximates(&self) -> bool {
+        self.program == "bh_enable"
     }
 
     /// Whether it is on functions that send IPIs.
