@@ -26,6 +26,7 @@ use crate::support::{Feed as _, ipt_trace};
 pub const TESTS: &[Test] = &[
     ("disturbances_are_found", disturbances),
     ("attaching_is_not_counted", attaching),
+    ("text_patching_in_a_restore_is_named", text_patching),
 ];
 
 /// The words of a restore that is to be seen from outside.
@@ -111,6 +112,15 @@ fn disturbances() {
         drains.collect::<Vec<_>>()
     };
     check_drains(drains(quiet_ns, busy_ns), &drains(busy_ns, u64::MAX));
+    let busy = correlated.replaces.iter();
+    let busy = busy.filter(|replace| replace.start_ns() >= busy_ns);
+    let waited = busy.filter_map(|replace| replace.swap()?.drain.as_ref()?.waited.as_ref());
+    check_waited(
+        &waited
+            .flatten()
+            .map(|waited| waited.cpu)
+            .collect::<Vec<_>>(),
+    );
     check_softirqs(&report);
     println!("found in {} ms", (monotonic_ns() - sampled_ns) / 1_000_000);
 }
@@ -190,13 +200,17 @@ fn check_lock_file(report: &Value) {
     assert_eq!(waiter["comm"], "ipt-trace");
 }
 
+fn last_cpu() -> usize {
+    thread::available_parallelism().map_or(0, |cpus| cpus.get() - 1)
+}
+
 /// Sends packets from the last processor, so that what `work` does is on another one at times.
 fn send_meanwhile(work: impl FnOnce()) {
-    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let last_cpu = last_cpu();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let send = || {
         let mut last = CpuSet::new();
-        last.set(cpus - 1).expect("a CPU");
+        last.set(last_cpu).expect("a CPU");
         sched_setaffinity(Pid::from_raw(0), &last).expect("affinity");
         for _ in 0..20 {
             let _ = socket.send_to(b"x", "127.0.0.1:9");
@@ -214,6 +228,14 @@ fn check_drains(mut quiet: Vec<u64>, busy: &[u64]) {
         busy.iter().max() > Some(&(quiet[1] * 3)),
         "{quiet:?} {busy:?}"
     );
+}
+
+/// Only the CPU with packets can have been waited for.
+fn check_waited(cpus: &[u32]) {
+    println!("CPUs that were waited for: {cpus:?}");
+    assert!(!cpus.is_empty(), "nobody was waited for");
+    let is_last = |cpu: &u32| usize::try_from(*cpu) == Ok(last_cpu());
+    assert!(cpus.iter().all(is_last), "{cpus:?}");
 }
 
 /// Everything is measured, what packets pass too.
@@ -280,4 +302,28 @@ fn attaching() {
         .iter()
         .find(|cause| cause["purpose"] == "kernel text patching");
     assert_eq!(patching, None);
+}
+
+/// The first rule with TEE has the kernel switch a jump in the code that packets pass (`tee_tg_check`,
+/// net/netfilter/xt_TEE.c), for which it interrupts every other CPU and waits for it.
+fn text_patching() {
+    let text = SMALL.replace("COMMIT", "-A OUTPUT -j TEE --gateway 127.0.0.2\nCOMMIT");
+    // Its module is loaded then, and the jump is back.
+    restore(&[], &text);
+    restore(&[], SMALL);
+    let report = Report::of_restore(&[], &text);
+    restore(&[], SMALL);
+    let ipi = &report.json()["replaces"][0]["ipi"];
+    let causes = ipi["causes"].as_array().expect("causes");
+    let mut causes = causes.iter();
+    let patching = causes.find(|cause| cause["purpose"] == "kernel text patching");
+    let patching = patching.unwrap_or_else(|| panic!("{ipi:#}"));
+    println!("{patching}");
+    let sent = number(&patching["sent"]);
+    assert!(sent > 0 && sent <= number(&ipi["sent"]), "{ipi:#}");
+    let cpus = patching["cpus"].as_array().expect("CPUs");
+    let is_there = |cpu: &Value| cpu.as_u64() <= u64::try_from(last_cpu()).ok();
+    assert!(!cpus.is_empty() && cpus.iter().all(is_there), "{ipi:#}");
+    assert!(number(&ipi["sync_calls"]) > 0, "{ipi:#}");
+    assert!(number(&ipi["sync_ns"]) > 0, "{ipi:#}");
 }
