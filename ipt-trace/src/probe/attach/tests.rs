@@ -99,6 +99,23 @@ fn an_event_that_tells_the_purpose_does_not_stand_for_the_one_that_counts() {
 }
 
 #[test]
+fn windows_are_approximated_where_a_function_is_there_and_not_recognized() {
+    const ENABLE: &str = "ffffffff81000000 T __local_bh_enable_ip\n";
+    let tracefs = tempfile::tempdir().unwrap();
+    for (swap, is_there) in [
+        ("", false),
+        ("ffffffffc0000000 T xt_replace_table\t[x_tables]\n", true),
+        // The same where the module is built in.
+        ("ffffffffc0000000 T xt_replace_table\n", true),
+    ] {
+        let symbols = format!("{ENABLE}{swap}");
+        let points = look(tracefs.path(), &symbols, &["bh_off", "bh_on", "bh_enable"]);
+        let stand_in = |point: &Point| point.name == "kprobe:__local_bh_enable_ip";
+        assert_eq!(points.iter().any(stand_in), is_there, "{points:#?}");
+    }
+}
+
+#[test]
 fn a_guest_of_xen_is_known_by_its_hypervisor() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for (name, xen) in [("xen\n", true), ("kvm\n", false), ("", false)] {
