@@ -236,18 +236,13 @@ impl Differ {
     fn difference(&self, pending: &mut Pending, now: &Known) -> Earlier {
         let swap = &pending.first;
         let known = self.known.get(&Key::of(swap));
-        let (before, mut others_too, mut read_ns) = match pending.earlier.take() {
-            Some(Earlier { diff, before }) => (before, diff.others_too, diff.read_ns.unwrap_or(0)),
-            None => (
-                known
-                    .map(|known| known.rules.clone())
-                    .or_else(|| empty_before(swap)),
-                known.is_some_and(|known| {
-                    Some(u64::from(known.rules.entries)) != swap.entries_before
-                }),
-                0,
-            ),
-        };
+        let (before, mut others_too, mut read_ns) =
+            if let Some(Earlier { diff, before }) = pending.earlier.take() {
+                (before, diff.others_too, diff.read_ns.unwrap_or(0))
+            } else {
+                let (before, others_too) = before(known, swap);
+                (before, others_too, 0)
+            };
         let mut chains = before.as_deref().map(|before| compare(before, &now.rules));
         let mut reason = chains
             .is_none()
@@ -310,9 +305,74 @@ impl Differ {
     }
 }
 
+/// What was in a table before a swap, if that is known, and whether others may have changed it since.
+fn before(known: Option<&Known>, swap: &Swap) -> (Option<Arc<Rules>>, bool) {
+    let empty = empty_before(swap);
+    match known {
+        Some(known) if Some(u64::from(known.rules.entries)) == swap.entries_before => {
+            (Some(known.rules.clone()), false)
+        }
+        // Somebody has emptied it, or what is known is of a network namespace that is gone and whose
+        // number another one was given.
+        Some(_) if empty.is_some() => (empty, false),
+        Some(known) => (Some(known.rules.clone()), true),
+        None => (empty, false),
+    }
+}
+
 /// What was in a table before a swap that is known to have had no rules then.
 fn empty_before(swap: &Swap) -> Option<Arc<Rules>> {
     let entries = u32::try_from(swap.entries_before?).ok()?;
     let was_empty = rules_at_most(&swap.table, entries) == 0;
     was_empty.then(|| Arc::new(Rules::empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Known, before};
+    use crate::{
+        kernel::Family,
+        trace::{
+            diff::rules::{Rulebook, Rules},
+            engine::Swap,
+        },
+    };
+
+    #[test]
+    fn an_empty_tables_number_of_entries_counts_more_than_what_was_read_once() {
+        let swap = |entries| Swap {
+            id: (1, 2),
+            start_ns: 1,
+            netns: None,
+            namespace: None,
+            family: Family::Ipv4,
+            table: "filter".to_owned(),
+            entries_before: Some(entries),
+        };
+        let rulebook = Rulebook {
+            name: "INPUT".to_owned(),
+            policy: None,
+            rules: vec!["-A INPUT -j DROP".into()],
+        };
+        let known = Known {
+            rules: Arc::new(Rules {
+                chains: vec![rulebook],
+                entries: 5,
+            }),
+            read_ns: 0,
+            end_ns: 0,
+            doubtful: false,
+        };
+        let count = |known, entries| {
+            let (rules, others_too) = before(known, &swap(entries));
+            (rules.map(|rules| rules.count()), others_too)
+        };
+        assert_eq!(count(Some(&known), 5), (Some(1), false));
+        assert_eq!(count(Some(&known), 6), (Some(1), true));
+        assert_eq!(count(Some(&known), 4), (Some(0), false));
+        assert_eq!(count(None, 4), (Some(0), false));
+        assert_eq!(count(None, 5), (None, false));
+    }
 }
