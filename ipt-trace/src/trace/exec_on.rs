@@ -109,18 +109,21 @@ impl<'a> Tokens<'a> {
 
     /// Waits for one; `false` if the trace has ended and there is still none.
     fn take(&mut self) -> bool {
-        while self.free.recv_timeout(GLANCE).is_err() {
-            if !self.handle.is_ending() {
-                continue;
+        loop {
+            let now = Instant::now();
+            let left = self.deadline.map(|at| at.saturating_duration_since(now));
+            // Once that is over, none is waited for: many events may be left.
+            let wait = left.map_or(GLANCE, |left| left.min(GLANCE));
+            if self.free.recv_timeout(wait).is_ok() {
+                return true;
             }
-            let deadline = *self
-                .deadline
-                .get_or_insert_with(|| Instant::now() + PATIENCE);
-            if Instant::now() >= deadline {
+            if wait.is_zero() {
                 return false;
             }
+            if self.deadline.is_none() && self.handle.is_ending() {
+                self.deadline = Some(Instant::now() + PATIENCE);
+            }
         }
-        true
     }
 }
 
