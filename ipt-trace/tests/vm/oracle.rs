@@ -10,6 +10,7 @@
 //! In a guest whose clock goes by instructions the emulator's doings take no time. There each single
 //! length must agree with the middle, and so must what is reported, which has the probes taken off.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -17,12 +18,53 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::report::{flat, number};
+use crate::support::program::at;
 use crate::support::{Feed as _, ipt_trace};
 
-pub const TESTS: &[Test] = &[(
-    "the_kernels_tracer_sees_the_same_windows",
-    the_kernels_tracer_sees_the_same_windows,
-)];
+pub const TESTS: &[Test] = &[
+    ("the_kernels_tracer_sees_the_same_windows", || {
+        compare_family(&IPV4);
+    }),
+    ("the_kernels_tracer_sees_the_same_windows_of_ipv6", || {
+        compare_family(&IPV6);
+    }),
+    ("objdump_finds_the_same_sites", sites),
+];
+
+/// Whose tables are restored.
+struct Family {
+    /// Beside the file, the words of `ipt-trace restore` for it.
+    options: &'static [&'static str],
+    restore: &'static str,
+    module: &'static str,
+    other_module: &'static str,
+}
+
+const IPV4: Family = Family {
+    options: &[],
+    restore: "iptables-legacy-restore",
+    module: "ip_tables",
+    other_module: "ip6_tables",
+};
+
+const IPV6: Family = Family {
+    options: &["--ipv6"],
+    restore: "ip6tables-legacy-restore",
+    module: "ip6_tables",
+    other_module: "ip_tables",
+};
+
+impl Family {
+    /// A thousand rules.
+    fn rules(&self) -> String {
+        let rules = flat(1_000);
+        if self.module == IPV6.module {
+            rules.replace("-s ", "-s fd00::").replace("/32", "/128")
+        } else {
+            rules
+        }
+    }
+}
 
 /// An instance of its own, so that nobody else's events are in it.
 const INSTANCE: &str = "/sys/kernel/tracing/instances/oracle";
@@ -56,15 +98,15 @@ struct Tracer;
 
 impl Tracer {
     /// Sets up the older probes, and writes down the newer ones.
-    fn start() -> Self {
+    fn start(family: &Family) -> Self {
         fs::create_dir_all(INSTANCE).expect(INSTANCE);
         let tracer = Self;
         write("trace_clock", "mono");
-        for event in events("older") {
+        for event in events("older", family) {
             append(&event);
         }
         write("events/older/enable", "1");
-        fs::write(NEWER, events("newer").join("\n") + "\n").expect(NEWER);
+        fs::write(NEWER, events("newer", family).join("\n") + "\n").expect(NEWER);
         tracer
     }
 
@@ -94,12 +136,59 @@ impl Drop for Tracer {
     }
 }
 
+/// The instructions that are probed are those that objdump's listing has.
+fn sites() {
+    for program in ["iptables-legacy", "ip6tables-legacy"] {
+        at(program, ["-S"]).finish().expect_success();
+    }
+    let table = ipt_trace(["probes", "--format", "json"]).finish();
+    let table: Value = serde_json::from_str(&table.expect_success().stdout).expect("JSON");
+    let rows = table["rows"].as_array().expect("rows");
+    let events = [
+        ("bh_off", "where BH went off"),
+        ("bh_on", "where BH comes back on"),
+        ("bh_back", "where softirqs that had piled up have run"),
+    ];
+    let mut ours = BTreeSet::new();
+    for (event, gives) in events {
+        let row = rows.iter().find(|row| row["gives"] == gives);
+        let points = row.expect(gives)["points"].as_array().expect("points");
+        ours.extend(points.iter().map(|point| {
+            assert_eq!(point["state"], "attached", "{point}");
+            (
+                event.to_owned(),
+                point["point"].as_str().expect("a name").to_owned(),
+            )
+        }));
+    }
+    let theirs = fs::read_to_string(SITES).expect("sites found by objdump");
+    let theirs = theirs.lines().map(|line| {
+        let words: Vec<_> = line.split(' ').collect();
+        let [event, module, function, offset] = words[..] else {
+            panic!("{line:?}");
+        };
+        (
+            event.to_owned(),
+            format!("kprobe:{module}:{function}+{offset}"),
+        )
+    });
+    let theirs: BTreeSet<_> = theirs.collect();
+    println!("{ours:#?}");
+    assert_eq!(ours, theirs);
+}
+
 /// The definitions of one set of probes.
-fn events(group: &str) -> Vec<String> {
+fn events(group: &str, family: &Family) -> Vec<String> {
     let sites = fs::read_to_string(SITES).expect("sites found by objdump");
     let mut events = vec![
-        format!("p:{group}/{group}_check_enter ip_tables:translate_table"),
-        format!("r:{group}/{group}_check_exit ip_tables:translate_table"),
+        format!(
+            "p:{group}/{group}_check_enter {}:translate_table",
+            family.module
+        ),
+        format!(
+            "r:{group}/{group}_check_exit {}:translate_table",
+            family.module
+        ),
         format!("r:{group}/{group}_held x_tables:xt_find_table_lock"),
         format!("p:{group}/{group}_unlock x_tables:xt_table_unlock"),
     ];
@@ -108,12 +197,16 @@ fn events(group: &str) -> Vec<String> {
         let [event, module, function, offset] = words[..] else {
             panic!("{line:?}");
         };
-        // The other family is not used here.
-        if module == "ip6_tables" {
+        if module == family.other_module {
             continue;
         }
+        let of = if module == family.module {
+            "family"
+        } else {
+            module
+        };
         events.push(format!(
-            "p:{group}/{group}_{module}_{event}{place} {module}:{function}+{offset}"
+            "p:{group}/{group}_{of}_{event}{place} {module}:{function}+{offset}"
         ));
         if (event, module) == ("bh_off", "x_tables") {
             events.push(format!("r:{group}/{group}_swap_exit x_tables:{function}"));
@@ -249,7 +342,7 @@ fn holds(replaces: &[Value], call: &str) -> Vec<f64> {
 }
 
 /// Adds the newer probes and restores, all as one command.
-fn script() -> String {
+fn script(family: &Family) -> String {
     let mut script = String::new();
     let _ = writeln!(
         script,
@@ -258,20 +351,22 @@ fn script() -> String {
     let _ = writeln!(script, "echo 1 > {INSTANCE}/events/newer/enable || exit 1");
     let _ = writeln!(
         script,
-        "for i in $(seq {RESTORES}); do iptables-legacy-restore < {RULES} || exit 1; done"
+        "for i in $(seq {RESTORES}); do {} < {RULES} || exit 1; done",
+        family.restore
     );
     let _ = writeln!(script, "echo 0 > {INSTANCE}/events/newer/enable");
     script
 }
 
-fn the_kernels_tracer_sees_the_same_windows() {
-    fs::write(RULES, flat(1_000)).expect(RULES);
+fn compare_family(family: &Family) {
+    fs::write(RULES, family.rules()).expect(RULES);
     // The table is there before anything is measured: its creation would be another swap.
-    ipt_trace(["restore", "--probes", "none", RULES])
+    let words = ["restore", "--probes", "none", RULES];
+    ipt_trace(words.iter().chain(family.options))
         .finish()
         .expect_success();
-    let tracer = Tracer::start();
-    let script = script();
+    let tracer = Tracer::start(family);
+    let script = script(family);
     let words = ["exec", "--format", "json", "-o", REPORT, "sh", "-c"];
     ipt_trace(words.iter().chain(&[script.as_str()]))
         .finish()
@@ -291,7 +386,7 @@ fn the_kernels_tracer_sees_the_same_windows() {
         (
             "add counters, BH off",
             windows(replaces, "add_counters"),
-            ("ip_tables_bh_off", "ip_tables_bh_on"),
+            ("family_bh_off", "family_bh_on"),
         ),
         (
             "backlog of the swap",
