@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -228,9 +229,12 @@ struct Run {
 
 impl Run {
     fn new(kernel: Kernel) -> Result<Self> {
+        // One kernel may run in several machines at once.
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
         let dir = workspace::cache()
             .join("vm")
-            .join(format!("{kernel}-{}", std::process::id()));
+            .join(format!("{kernel}-{}-{number}", std::process::id()));
         workspace::fresh_dir(&dir)?;
         let gone = dir.clone();
         let guard = cleanup::defer(move || {
