@@ -1,18 +1,15 @@
 //! The mutex of a family: waiting for it, holding it, and what else the thread waited for.
 
 use aya_ebpf::{
-    Global,
-    helpers::bpf_probe_read_kernel,
     macros::{kprobe, kretprobe, tracepoint},
     programs::{ProbeContext, RetProbeContext, TracePointContext},
 };
 use ipt_trace_common::Site;
 
-use crate::operation::{self, field, now, pointer, record_entry, record_return, void};
-
-/// Where `struct net` has the inode number of its namespace (`ns.inum`), in bytes; 0 if unknown.
-#[unsafe(no_mangle)]
-static NETNS_INUM: Global<u64> = Global::new(0);
+use crate::{
+    netns,
+    operation::{self, field, now, pointer, record_entry, record_return, void},
+};
 
 /// `xt_find_table_lock(net, af, name)`.
 #[kprobe]
@@ -21,15 +18,8 @@ pub fn lock_enter(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let time_ns = now();
-    let net = ctx.arg::<u64>(0).unwrap_or(0);
-    let offset = NETNS_INUM.load();
-    let inode = if offset == 0 {
-        0
-    } else {
-        // SAFETY: the helper checks the address.
-        unsafe { bpf_probe_read_kernel((net + offset) as *const u32) }.unwrap_or(0)
-    };
-    operation::record(&operation, time_ns, Site::LockEnter, inode.into(), 0);
+    let inode = netns::of(ctx.arg::<u64>(0).unwrap_or(0));
+    operation::record(&operation, time_ns, Site::LockEnter, inode, 0);
     0
 }
 

@@ -23,6 +23,7 @@ mod follow;
 mod ipi;
 mod lock;
 mod lock_file;
+mod netns;
 mod operation;
 mod softirq;
 mod swap;

@@ -21,7 +21,10 @@ use aya_ebpf::{
 use aya_log_ebpf::{debug, warn};
 use ipt_trace_common::Site;
 
-use crate::operation::{self, MAX_OPEN, Open};
+use crate::{
+    netns,
+    operation::{self, MAX_OPEN, Open},
+};
 
 /// `SOL_IP` and `SOL_IPV6`.
 const LEVELS: [u32; 2] = [0, 41];
@@ -144,6 +147,10 @@ fn enter(ctx: &impl EbpfContext, direction: u64, level: u32, optname: u32, value
         // SAFETY: the helper has no preconditions.
         let cgroup = unsafe { bpf_get_current_cgroup_id() };
         operation::record(&operation, time_ns, Site::CallCgroup, cgroup, 0);
+    }
+    let netns = netns::current();
+    if netns != 0 {
+        operation::record(&operation, time_ns, Site::CallNet, netns, 0);
     }
     if let Some(table) = table {
         describe(&operation, time_ns, table, false);

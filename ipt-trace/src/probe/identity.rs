@@ -1,8 +1,8 @@
 //! Whose tables a call was about: the network namespace of the caller.
 //!
-//! Where kernel memory may be read, the probe on `xt_find_table_lock` says it, of the socket itself.
-//! Elsewhere the caller is looked up in /proc when its first record arrives, which may be too late:
-//! then it stays unknown.
+//! Where the kernel's types are known, the probes say it, that on `xt_find_table_lock` of the socket
+//! itself. Elsewhere the caller is looked up in /proc when its first record arrives, which may be too
+//! late: then it stays unknown.
 
 use std::{fs, os::linux::fs::MetadataExt as _};
 
@@ -15,22 +15,26 @@ const INITIAL_PIDNS: u64 = 0xefff_fffc;
 pub struct Namespaces {
     /// The program's own.
     own: Option<u64>,
+    /// Whether the probes do not say it.
+    are_wanted: bool,
     /// Whether /proc numbers processes as the probes do.
     pub are_visible: bool,
 }
 
 impl Namespaces {
-    pub fn look() -> Self {
+    /// `are_wanted`: whether the probes do not say it.
+    pub fn look(are_wanted: bool) -> Self {
         let pidns = inode("/proc/self/ns/pid");
         Self {
             own: inode("/proc/self/ns/net"),
+            are_wanted,
             are_visible: pidns == Some(INITIAL_PIDNS),
         }
     }
 
     /// A record of the caller's namespace, if this record begins a call and it can still be told.
     pub fn of_caller(&self, record: &Record) -> Option<Record> {
-        if record.site != Site::CallComm as u16 {
+        if !self.are_wanted || record.site != Site::CallComm as u16 {
             return None;
         }
         let inode = if record.flags & flags::OWN != 0 {
@@ -91,7 +95,7 @@ mod tests {
 
     #[test]
     fn callers_are_found_by_their_number_and_comm() {
-        let mut namespaces = Namespaces::look();
+        let mut namespaces = Namespaces::look(true);
         let here = inode("/proc/self/ns/net");
         let own = namespaces.of_caller(&begin(flags::OWN, [0; 16])).unwrap();
         assert_eq!((Some(own.a), own.operation), (here, 7));

@@ -179,10 +179,8 @@ pub fn await_first_look(tracer: &mut Tracer) {
 }
 
 /// Through many random edits, one right after the other while packets are counted, the differences
-/// are those of what iptables-legacy-save prints. `all`: whether every edit must be seen. Without
-/// kprobes, nobody knows the namespace of a process that is gone too soon: its edit may then be in
-/// the difference before or after, and it is as if it had not been seen.
-pub fn random(all: bool) {
+/// are those of what iptables-legacy-save prints, and no edit is missed.
+pub fn random() {
     let mut chance = Chance::new();
     let families = [Family::Ipv4, Family::Ipv6];
     for family in families {
@@ -212,11 +210,8 @@ pub fn random(all: bool) {
     for (family, (before, edits)) in ["ipv4", "ipv6"].iter().zip(before.iter().zip(&edits)) {
         let of_family = |line: &&Value| line["type"] == "diff" && line["family"] == *family;
         let diffs: Vec<_> = lines.iter().filter(of_family).collect();
-        if all {
-            // Where others may replace tables of this name unseen, each says that they may have.
-            let others_too = diffs.iter().find(|diff| diff["others_too"] == true);
-            assert!(others_too.is_none(), "{others_too:#?}");
-        }
+        let others_too = diffs.iter().find(|diff| diff["others_too"] == true);
+        assert!(others_too.is_none(), "{others_too:#?}");
         for of in follow(before, edits, &diffs, &lines) {
             alone += usize::from(of == 1);
             seen += of;
@@ -224,13 +219,7 @@ pub fn random(all: bool) {
     }
     let figure = format!("{seen} of {EDITS} edits seen, {alone} in a difference of their own");
     figures(&figure);
-    // How many there was time to look at depends on what else the machine does.
-    let enough = if all {
-        seen == EDITS
-    } else {
-        seen > EDITS / 10
-    };
-    assert!(enough && alone * 2 > seen, "{figure}");
+    assert!(seen == EDITS && alone * 2 > seen, "{figure}");
 }
 
 /// Holds each difference against the table before and after it: each edit that has an event is in

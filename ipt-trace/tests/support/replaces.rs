@@ -1,13 +1,11 @@
 //! Replaces that a trace must show exactly once each, with whose they are and how many rules.
-//!
-//! `all`: whether the probes tell of each in which network namespace it is, as kprobes do. Without, it
-//! is not known of a process that is gone too soon.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
 use ipt_trace::kernel::Family;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::program::{Feed as _, at, feed, ipt_trace, path, run};
@@ -48,7 +46,7 @@ fn start(options: &[&str]) -> Tracer {
 }
 
 /// By each of the programs, and many in a row.
-pub fn once(all: bool) {
+pub fn once() {
     let here = namespace::inode();
     let mut tracer = start(&[]);
     let legacy = feed(&mut oracle::restore_command(&[]), FILTER);
@@ -69,8 +67,7 @@ pub fn once(all: bool) {
     let of = |pid: u32, comm: &str| -> &Value {
         let event = only_event_of(&lines, pid);
         assert_eq!(event["comm"], comm);
-        let netns = &event["namespace"]["inode"];
-        assert!(*netns == here || (netns.is_null() && !all), "{event:#}");
+        assert_eq!(event["namespace"]["inode"], here, "{event:#}");
         event
     };
     assert_eq!(entries(of(legacy, "iptables-legacy")), (Some(4), Some(5)));
@@ -108,7 +105,7 @@ fn add_up(lines: &[Value]) {
 }
 
 /// In two network namespaces at the same time, in each one after another.
-pub fn at_once(all: bool) {
+pub fn at_once() {
     const EACH: u64 = 20;
     let names = ["blue", "green"];
     for name in names {
@@ -135,20 +132,30 @@ pub fn at_once(all: bool) {
     for (name, pids) in names.iter().zip(&pids) {
         for (pid, before) in pids.iter().zip(4..) {
             let event = only_event_of(&lines, *pid);
-            let netns = &event["namespace"];
-            assert!(
-                netns["name"] == *name || (netns.is_null() && !all),
-                "{event:#}"
-            );
+            assert_eq!(event["namespace"]["name"], *name, "{event:#}");
             assert_eq!(event["comm"], "iptables-legacy");
             assert_eq!(entries(event), (Some(before), Some(before + 1)));
         }
     }
 }
 
+/// By a process that is gone before the trace gets to look: it stands still meanwhile.
+pub fn gone() {
+    let here = namespace::inode();
+    let mut tracer = start(&["--netns", &here.to_string()]);
+    tracer.stand_still();
+    let pid = run("iptables-legacy", &["-A", "INPUT", "-j", "ACCEPT"]);
+    tracer.signal(Signal::SIGCONT);
+    let event = tracer.event_of(pid);
+    assert_eq!(event["comm"], "iptables-legacy");
+    assert_eq!(event["namespace"]["inode"], here);
+    assert_eq!(event["process"]["gone"], true);
+    tracer.finish();
+}
+
 /// By processes as they are in containers: in pid, mount and network namespaces of their own, under a
 /// name that nobody else has, and in a cgroup that is that of a container of this id, if there is any.
-pub fn boxed(all: bool, cgroup: Option<(&str, &str)>) {
+pub fn boxed(cgroup: Option<(&str, &str)>) {
     const TIMES: usize = 10;
     fs::copy(path(), "/run/ipt-boxed").expect("a copy");
     fs::write("/run/rules", FILTER).expect("a file");
@@ -191,10 +198,7 @@ pub fn boxed(all: bool, cgroup: Option<(&str, &str)>) {
             "{event:#}"
         );
         let netns = event["namespace"]["inode"].as_u64();
-        assert!(
-            netns != Some(here) && (netns.is_some() || !all),
-            "{event:#}"
-        );
+        assert!(netns.is_some_and(|netns| netns != here), "{event:#}");
         if let Some((_, id)) = cgroup {
             let container = &event["process"]["container"];
             assert_eq!(container["id"], id, "{event:#}");

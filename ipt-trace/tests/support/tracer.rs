@@ -1,5 +1,6 @@
 //! A running `ipt-trace trace`, whose lines are read as they come.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -63,6 +64,23 @@ impl Tracer {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.0.id().try_into().expect("a process id"));
         kill(pid, signal).expect("it runs");
+    }
+
+    /// Stops it, and waits until all of its threads stand still.
+    pub fn stand_still(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        let is_moving = |stat: &str| {
+            let state = stat.rsplit_once(") ").expect("a stat").1;
+            !state.starts_with('T')
+        };
+        let stats = || {
+            let tasks = fs::read_dir(&tasks).expect("it runs").flatten();
+            tasks.flat_map(|task| fs::read_to_string(task.path().join("stat")))
+        };
+        while stats().any(|stat| is_moving(&stat)) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// The first line like this, which is waited for; `None` if none comes.

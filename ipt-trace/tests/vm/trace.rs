@@ -30,14 +30,14 @@ const SOAK: Duration = Duration::from_mins(10);
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
-    ("what_changed_is_what_was_saved", || edits::random(true)),
+    ("what_changed_is_what_was_saved", edits::random),
     ("what_a_foreign_program_changed_is_known", edits::foreign),
-    ("each_replace_shows_up_once", || {
-        replaces::once(true);
-    }),
-    ("replaces_in_two_namespaces_at_once_are_seen", || {
-        replaces::at_once(true);
-    }),
+    ("each_replace_shows_up_once", replaces::once),
+    (
+        "replaces_in_two_namespaces_at_once_are_seen",
+        replaces::at_once,
+    ),
+    ("who_is_gone_has_a_namespace", replaces::gone),
     ("containers_are_named_by_their_cgroup", containers),
     ("kprobes_that_are_switched_off_are_noticed", switched_off),
     ("tracefs_need_not_be_mounted", without_tracefs),
@@ -186,7 +186,7 @@ fn containers() {
     }
     let folder = format!("{ROOT}/docker-{ID}.scope");
     fs::create_dir(&folder).expect("a cgroup");
-    replaces::boxed(true, Some((&folder, ID)));
+    replaces::boxed(Some((&folder, ID)));
     fs::remove_dir(&folder).expect("an empty cgroup");
 }
 

@@ -9,7 +9,7 @@ use aya::{
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
-use super::{Follow, Load};
+use super::{Follow, Load, types::NetnsPath};
 use crate::probe::{
     own::Own,
     recording::Tier,
@@ -36,7 +36,7 @@ pub fn load(
     tier: Tier,
     how: Load,
     lock_file_layout: u8,
-    netns_inum: u64,
+    netns: NetnsPath,
 ) -> Result<Ebpf, EbpfError> {
     let own = Own::look().unwrap_or(Own {
         device: 0,
@@ -61,7 +61,9 @@ pub fn load(
         .override_global("OWN_PID", &own.pid, true)
         .override_global("MAY_READ_KERNEL", &may_read_kernel, true)
         .override_global("HAS_CGROUPS", &has_cgroups, true)
-        .override_global("NETNS_INUM", &netns_inum, true)
+        .override_global("TASK_NSPROXY", &netns.task_nsproxy, true)
+        .override_global("NSPROXY_NET", &netns.nsproxy_net, true)
+        .override_global("NET_INUM", &netns.net_inum, true)
         .override_global("MASK_WORDS", &mask_words, true)
         .override_global("LOCK_FILE_LAYOUT", &lock_file_layout, true)
         .override_global(aya_log::LEVEL, &how.log_level, true)

@@ -63,6 +63,11 @@ impl Load {
         follow: Follow::Try,
         softirqs: true,
     };
+
+    /// Whether other processes than this one are of interest.
+    fn sees_others(self) -> bool {
+        self.announce || self.follow != Follow::No
+    }
 }
 
 /// The probes as loaded and attached.
@@ -75,6 +80,8 @@ pub struct Attached {
     pub symbols: Option<Symbols>,
     /// In the order of attaching.
     links: Vec<Link>,
+    /// Whether the probes say in which network namespace a call is made.
+    pub tells_netns: bool,
     tier: Tier,
     tracefs: PathBuf,
 }
@@ -86,9 +93,9 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
     let symbols = (tier == Tier::Kprobe).then(Symbols::read);
     let mut sites = Sites::open();
     let layout = lock_file::layout(&tracefs);
-    let types = types(tier);
-    let inum = types.as_ref().map_or(0, Types::netns_inum);
-    let mut ebpf = load(tier, how, layout, inum)
+    let types = types(tier, how);
+    let netns = types.as_ref().ok().and_then(Types::netns);
+    let mut ebpf = load(tier, how, layout, netns.unwrap_or_default())
         .map_err(|error| format!("the probes do not load: {}", chain(&error)))?;
     if let Some(Ok(symbols)) = &symbols {
         tell_places(&mut ebpf, symbols, &mut sites);
@@ -98,11 +105,12 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
         points: Vec::new(),
         symbols: None,
         links: Vec::new(),
+        tells_netns: netns.is_some(),
         tier,
         tracefs,
     };
     let mut work = attached.attacher(symbols, sites);
-    work.types = types.as_ref().map_err(Clone::clone);
+    work.types = of_functions(tier, &types);
     work.attach_all(how)?;
     attached.symbols = work.symbols.and_then(Result::ok);
     Ok(attached)
@@ -112,13 +120,13 @@ pub fn attach(tier: Tier, how: Load) -> Result<Attached, String> {
 pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
     let tracefs = tracefs::find_or_mount()?;
     let mut points = Vec::new();
-    let types = types(tier);
+    let types = types(tier, Load::SURVEY);
     let mut attacher = Attacher {
         tier,
         tracefs: &tracefs,
         symbols: (tier == Tier::Kprobe).then(Symbols::read),
         sites: Sites::open(),
-        types: types.as_ref().map_err(Clone::clone),
+        types: of_functions(tier, &types),
         ebpf: None,
         points: &mut points,
         links: &mut Vec::new(),
@@ -127,10 +135,20 @@ pub fn look(tier: Tier) -> Result<Vec<Point>, String> {
     Ok(points)
 }
 
-/// What is needed of the kernel's types, or why it is not known.
-fn types(tier: Tier) -> Result<Types, String> {
-    if tier == Tier::Kprobe {
+/// The kernel's types, or why they are not known: reading them takes milliseconds, so that it is
+/// done only where they are needed.
+fn types(tier: Tier, how: Load) -> Result<Types, String> {
+    if tier == Tier::Kprobe || how.sees_others() {
         Types::read()
+    } else {
+        Err(NO_KPROBES.to_owned())
+    }
+}
+
+/// The types as far as functions are traced by them.
+fn of_functions(tier: Tier, types: &Result<Types, String>) -> Result<&Types, String> {
+    if tier == Tier::Kprobe {
+        types.as_ref().map_err(Clone::clone)
     } else {
         Err(NO_KPROBES.to_owned())
     }

@@ -16,6 +16,18 @@ pub struct Types {
     pub parsed: Btf,
 }
 
+/// From a thread to the number of its network namespace, in bytes from the start of each struct. All
+/// zero if it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetnsPath {
+    /// `task_struct.nsproxy`.
+    pub task_nsproxy: u64,
+    /// `nsproxy.net_ns`.
+    pub nsproxy_net: u64,
+    /// `net.ns.inum`.
+    pub net_inum: u64,
+}
+
 impl Types {
     /// Reads it.
     pub fn read() -> Result<Self, String> {
@@ -25,16 +37,25 @@ impl Types {
         Ok(Self { bytes, parsed })
     }
 
-    /// Where `struct net` has its inode number, in bytes; 0 if that cannot be told.
-    pub fn netns_inum(&self) -> u64 {
-        let members = [("net", "ns"), ("ns_common", "inum")];
+    /// Where the probes find the number of a network namespace; `None` if that cannot be told.
+    pub fn netns(&self) -> Option<NetnsPath> {
+        let members = [
+            ("task_struct", "nsproxy"),
+            ("nsproxy", "net_ns"),
+            ("net", "ns"),
+            ("ns_common", "inum"),
+        ];
         match btf::offsets(&self.bytes, members) {
-            Ok([ns, inum]) => ns + inum,
+            Ok([task_nsproxy, nsproxy_net, ns, inum]) => Some(NetnsPath {
+                task_nsproxy,
+                nsproxy_net,
+                net_inum: ns + inum,
+            }),
             Err(error) => {
                 log::debug!(
                     "network namespaces are looked up in /proc, as {BTF} does not help: {error}"
                 );
-                0
+                None
             }
         }
     }

@@ -64,7 +64,7 @@ impl Reader {
         } else {
             None
         };
-        let namespaces = Namespaces::look();
+        let namespaces = Namespaces::look(!attached.tells_netns);
         let lock_file = LockFile::watch(&mut attached.ebpf);
         // Its pid is one of this pid namespace, and records have those of the initial one.
         let held = if namespaces.are_visible {

@@ -13,6 +13,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::support::edits;
 use crate::support::namespace;
 use crate::support::program::{at, path};
 pub use crate::support::program::{feed, run};
@@ -22,15 +23,15 @@ use crate::support::{Feed as _, Run, ipt_trace};
 pub use load::hammer_if_asked;
 
 pub const TESTS: &[super::Test] = &[
-    ("trace::each_replace_shows_up_once", || {
-        replaces::once(false);
-    }),
-    ("trace::replaces_in_two_namespaces_at_once_are_seen", || {
-        replaces::at_once(false);
-    }),
+    ("trace::each_replace_shows_up_once", replaces::once),
+    (
+        "trace::replaces_in_two_namespaces_at_once_are_seen",
+        replaces::at_once,
+    ),
+    ("trace::who_is_gone_has_a_namespace", replaces::gone),
     ("trace::namespaces_and_parents_have_names", names),
     ("trace::a_boxed_process_is_seen", || {
-        replaces::boxed(false, None);
+        replaces::boxed(None);
     }),
     ("trace::reads_are_shown_if_asked_for", reads),
     ("trace::refusals_are_events", calls::refusals),
@@ -38,7 +39,7 @@ pub const TESTS: &[super::Test] = &[
     ("trace::a_command_runs_on_an_event", exec_on),
     ("trace::it_ends_quietly", ends),
     ("trace::mistakes_are_told", mistakes),
-    ("trace::what_changed_is_what_was_saved", diff::random_edits),
+    ("trace::what_changed_is_what_was_saved", edits::random),
     ("trace::what_changed_is_known_when_all_is_gone", diff::gone),
     ("trace::reads_for_differences_are_bounded", diff::bounded),
     ("trace::what_waits_at_the_end_is_told", diff::at_the_end),
