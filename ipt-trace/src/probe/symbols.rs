@@ -1,6 +1,6 @@
 //! The kernel's symbols, from `/proc/kallsyms`.
 
-use std::{fs, io};
+use std::{collections::BTreeSet, fs, io};
 
 /// Where the kernel lists its symbols.
 const KALLSYMS: &str = "/proc/kallsyms";
@@ -47,6 +47,11 @@ pub struct Symbols {
     hidden: bool,
     preempt_count: Option<u64>,
     entries: Vec<Entry>,
+    /// The functions among them: the hash of what comes before the first dot of the name, and which,
+    /// sorted. There are a hundred thousand and more, of which dozens are looked up.
+    by_stem: Vec<(u64, u32)>,
+    /// The modules that have functions.
+    modules: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -108,12 +113,36 @@ impl Symbols {
             });
         }
         entries.sort_by_key(|entry: &Entry| entry.address);
-        Ok(Self {
+        let mut symbols = Self {
             text,
             hidden: !any_address,
             preempt_count: preempt_count.filter(|_| any_address),
             entries,
-        })
+            by_stem: Vec::new(),
+            modules: BTreeSet::new(),
+        };
+        symbols.index();
+        Ok(symbols)
+    }
+
+    /// Notes what names are looked up by.
+    fn index(&mut self) {
+        let functions = (0..).zip(&self.entries);
+        let functions = functions.filter(|(_, entry)| entry.is_function);
+        self.by_stem = functions
+            .map(|(place, entry)| (hash(stem(self.word(entry.name))), place))
+            .collect();
+        self.by_stem.sort_unstable();
+        let mut last = (0, 0);
+        let mut modules = BTreeSet::new();
+        for entry in self.entries.iter().filter(|entry| entry.is_function) {
+            // Those of a module are next to each other.
+            if entry.module.1 > 0 && self.word(entry.module) != self.word(last) {
+                last = entry.module;
+                modules.insert(self.word(last).to_owned());
+            }
+        }
+        self.modules = modules;
     }
 
     /// Whether the kernel shows every address as zero: then names can be looked up, and nothing
@@ -135,18 +164,22 @@ impl Symbols {
         }
     }
 
-    fn functions(&self) -> impl Iterator<Item = Symbol<'_>> {
-        let functions = self.entries.iter().filter(|entry| entry.is_function);
-        functions.map(|entry| self.symbol(entry))
+    /// The functions of this module whose names are this one up to the first dot.
+    fn related(&self, module: Option<&str>, name: &str) -> impl Iterator<Item = Symbol<'_>> {
+        let stem = stem(name);
+        let hash = hash(stem);
+        let first = self.by_stem.partition_point(|(other, _)| *other < hash);
+        let same = self.by_stem[first..].iter();
+        let same = same.take_while(move |(other, _)| *other == hash);
+        same.filter_map(|(_, place)| self.entries.get(*place as usize))
+            .map(|entry| self.symbol(entry))
+            .filter(move |symbol| self::stem(symbol.name) == stem && symbol.module == module)
     }
 
     /// The functions of this name in this module: exactly so, or else with a compiler's suffix.
     pub fn find(&self, module: Option<&str>, name: &str) -> Vec<Symbol<'_>> {
-        let here = |symbol: &Symbol<'_>| symbol.module == module;
-        let exact: Vec<_> = self
-            .functions()
-            .filter(|symbol| symbol.name == name && here(symbol))
-            .collect();
+        let related = || self.related(module, name);
+        let exact: Vec<_> = related().filter(|symbol| symbol.name == name).collect();
         if !exact.is_empty() {
             return exact;
         }
@@ -156,14 +189,12 @@ impl Symbols {
                 .strip_prefix(name)
                 .is_some_and(|rest| SUFFIXES.iter().any(|suffix| rest.starts_with(suffix)))
         };
-        self.functions()
-            .filter(|symbol| suffixed(symbol) && here(symbol))
-            .collect()
+        related().filter(suffixed).collect()
     }
 
     /// Whether any function of this module is listed.
     pub fn has_module(&self, module: &str) -> bool {
-        self.functions().any(|symbol| symbol.module == Some(module))
+        self.modules.contains(module)
     }
 
     /// Where the per-CPU preempt count is, in the per-CPU memory's own addresses.
@@ -183,10 +214,11 @@ impl Symbols {
     pub fn cold_parts(&self, main: &Symbol<'_>) -> Vec<Symbol<'_>> {
         let is_cold = |symbol: &Symbol<'_>| {
             let rest = symbol.name.strip_prefix(main.name);
-            symbol.module == main.module
-                && rest.is_some_and(|rest| rest == ".cold" || rest.starts_with(".cold."))
+            rest.is_some_and(|rest| rest == ".cold" || rest.starts_with(".cold."))
         };
-        self.functions().filter(is_cold).collect()
+        self.related(main.module, main.name)
+            .filter(is_cold)
+            .collect()
     }
 
     /// How many symbols lie at or below an address.
@@ -225,6 +257,18 @@ fn preempt_count_at(name: &str, address: u64) -> Option<u64> {
         "pcpu_hot" => address.checked_add(8),
         _ => None,
     }
+}
+
+/// What comes before a name's first dot.
+fn stem(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// FNV-1a.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
 }
 
 /// Where `word` is in the text that it was cut out of.

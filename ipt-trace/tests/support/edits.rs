@@ -72,9 +72,6 @@ fn place(value: &Value) -> Option<usize> {
         .map(|place| usize::try_from(place).expect("a place") - 1)
 }
 
-/// Each takes some milliseconds.
-const EDITS: usize = 200;
-
 /// A rule's words behind its chain.
 fn rule(chance: &mut Chance, family: Family) -> String {
     let last = chance.pick(6);
@@ -179,8 +176,9 @@ pub fn await_first_look(tracer: &mut Tracer) {
 }
 
 /// Through many random edits, one right after the other while packets are counted, the differences
-/// are those of what iptables-legacy-save prints, and no edit is missed.
-pub fn random() {
+/// are those of what iptables-legacy-save prints, and no edit of so many
+/// is missed.
+pub fn random(count: usize) {
     let mut chance = Chance::new();
     let families = [Family::Ipv4, Family::Ipv6];
     for family in families {
@@ -194,7 +192,7 @@ pub fn random() {
     let own = tracer.pid();
     let before = families.map(saved);
     let mut edits: [Vec<Edit>; 2] = [Vec::new(), Vec::new()];
-    for _ in 0..EDITS {
+    for _ in 0..count {
         let which = chance.pick(2);
         let last = edits[which].last();
         let table = last.map_or(&before[which], |edit| &edit.after);
@@ -217,9 +215,9 @@ pub fn random() {
             seen += of;
         }
     }
-    let figure = format!("{seen} of {EDITS} edits seen, {alone} in a difference of their own");
+    let figure = format!("{seen} of {count} edits seen, {alone} in a difference of their own");
     figures(&figure);
-    assert!(seen == EDITS && alone * 2 > seen, "{figure}");
+    assert!(seen == count && alone * 2 > seen, "{figure}");
 }
 
 /// Holds each difference against the table before and after it: each edit that has an event is in
@@ -284,7 +282,7 @@ pub fn foreign() {
     fs::copy(path(), "/run/foreign").expect("a copy");
     run("iptables-legacy", &["-P", "INPUT", "ACCEPT"]);
     let mut tracer = start_differ(&[]);
-    for n in 1..=20 {
+    for n in 1..=10 {
         let rule = format!("-A INPUT -s 192.0.2.{n}/32 -j DROP");
         let text = format!("*filter\n{rule}\nCOMMIT\n");
         let mut restore = at(

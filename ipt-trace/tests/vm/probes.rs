@@ -26,8 +26,7 @@ use crate::trace::{expect_state, settled};
 pub const WITHOUT_MODULES: &[Test] = &[("modules_that_come_later_lack_nothing", later)];
 
 pub const TESTS: &[Test] = &[
-    ("every_attach_point_is_attached_and_let_go", complete),
-    ("a_dry_run_attaches_nothing", dry_run),
+    ("every_attach_point_is_found_attached_and_let_go", complete),
     ("what_cannot_be_probed_is_said", incomplete),
     (
         "without_the_kernels_text_windows_are_approximated",
@@ -89,10 +88,24 @@ fn points(table: &Value) -> Vec<(&str, &str, &str)> {
         .collect()
 }
 
+/// The calls that attaching takes are traced meanwhile.
 fn complete() {
+    let calls = Calls::trace();
     let before = settled();
-    let table = table(&[], 0);
+    let attached = table(&[], 0);
     expect_state(&before);
+    assert!(Calls::seen() > 100, "so the dry run tests nothing");
+    check(&attached);
+    Calls::forget();
+    check_dry_run(&attached);
+    let text = ipt_trace(["probes", "--dry-run"]).finish().expect_success();
+    let verdict = "The kprobe tier can be had, and is complete.\n";
+    assert!(text.stdout.starts_with(verdict), "{text:#?}");
+    assert_eq!(Calls::seen(), 0);
+    drop(calls);
+}
+
+fn check(table: &Value) {
     assert_eq!(table["tier"], "kprobe");
     assert_eq!(table["dry_run"], false);
     assert!(number(&table["attach_ns"]) > 0);
@@ -111,25 +124,14 @@ fn complete() {
             "{row:#}"
         );
     }
-    let text = ipt_trace(["probes"]).finish().expect_success().stdout;
-    assert!(
-        text.starts_with("The kprobe tier can be had, and is complete.\n"),
-        "{text}"
-    );
 }
 
-/// The calls that attaching takes are traced meanwhile.
-fn dry_run() {
-    let _calls = Calls::trace();
-    let attached = table(&[], 0);
-    assert!(Calls::seen() > 100, "so this tests nothing");
-    Calls::forget();
+/// It finds what can be attached.
+fn check_dry_run(attached: &Value) {
     let found = table(&["--dry-run"], 0);
-    assert_eq!(Calls::seen(), 0);
     assert_eq!(found["dry_run"], true);
     assert_eq!(found["attach_ns"], Value::Null);
-    // It finds what can be attached.
-    let expected: Vec<_> = points(&attached)
+    let expected: Vec<_> = points(attached)
         .into_iter()
         .map(|(point, state, reason)| match state {
             "attached" => (point, "found", reason),
@@ -186,16 +188,18 @@ fn incomplete() {
     };
     {
         let _inlined = with(&mut symbols.lines().filter(|line| !of_unlock(line)));
-        for options in [&[][..], &["--dry-run"]] {
-            is_missing(&table(options, 1), "absent", "inlined");
-        }
-        let text = ipt_trace(["probes"]).finish().stdout;
+        is_missing(&table(&[], 1), "absent", "inlined");
+        let text = ipt_trace(["probes", "--dry-run"]).finish().stdout;
         let lacks = "without it a report lacks the wait for the mutex and its hold";
         assert!(text.contains(lacks), "{text}");
     }
     {
         let _twice = with(&mut symbols.lines().chain(symbols.lines().find(of_unlock)));
-        is_missing(&table(&[], 1), "failed", "several functions named");
+        is_missing(
+            &table(&["--dry-run"], 1),
+            "failed",
+            "several functions named",
+        );
     }
     {
         let _no_text = Covered::by(KCORE, "/dev/null");

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::report::flat;
+use crate::support::program::path;
 use crate::support::{Feed as _, ipt_trace};
 
 pub const TESTS: &[Test] = &[
@@ -22,24 +23,24 @@ fn again(format: &str, file: &str) -> String {
 }
 
 fn same_report() {
+    const RECORDING: &str = "/run/recording";
     fs::write("/run/rules", flat(2_000)).expect("a file");
-    for format in ["text", "json"] {
-        let words = ["--format", format, "--record", "/run/recording"];
-        let restore = ["restore", "/run/rules"];
-        let run = ipt_trace(restore.iter().chain(&words))
-            .finish()
-            .expect_success();
-        assert_eq!(again(format, "/run/recording"), run.stdout);
-        let exec = ["exec"].into_iter().chain(words);
-        let restore = [
-            crate::support::program::path().into_os_string(),
-            "restore".into(),
-        ];
-        let own = ["-q", "--probes", "none", "/run/rules"].map(Into::into);
-        let words: Vec<_> = exec.map(Into::into).chain(restore).chain(own).collect();
-        let run = ipt_trace(words).finish().expect_success();
-        assert_eq!(again(format, "/run/recording"), run.stderr);
-    }
+    let words = ["restore", "--record", RECORDING, "/run/rules"];
+    let run = ipt_trace(words).finish().expect_success();
+    assert_eq!(again("text", RECORDING), run.stdout);
+    // Of another process, and as a document.
+    let program = path();
+    let own = [
+        program.to_str().expect("a path"),
+        "restore",
+        "-q",
+        "--probes",
+        "none",
+    ];
+    let exec = ["exec", "--format", "json", "--record", RECORDING, "--"];
+    let words = exec.iter().chain(&own).chain(&["/run/rules"]);
+    let run = ipt_trace(words).finish().expect_success();
+    assert_eq!(again("json", RECORDING), run.stderr);
 }
 
 /// Forked in the background, in another session and by a parent that is gone.
@@ -63,9 +64,7 @@ fn command() {
         "-c",
         &script,
     ];
-    let run = ipt_trace(words)
-        .env("IPT_TRACE", crate::support::program::path())
-        .finish();
+    let run = ipt_trace(words).env("IPT_TRACE", path()).finish();
     assert_eq!(run.code, Some(6), "{run:#?}");
     let report = fs::read("/run/report").expect("a report");
     let report: Value = serde_json::from_slice(&report).expect("a document");

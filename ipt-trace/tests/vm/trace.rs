@@ -30,7 +30,9 @@ const SOAK: Duration = Duration::from_mins(10);
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
-    ("what_changed_is_what_was_saved", edits::random),
+    ("what_changed_is_what_was_saved", || {
+        edits::random(effort::rounds(60, 200));
+    }),
     ("what_a_foreign_program_changed_is_known", edits::foreign),
     ("each_replace_shows_up_once", replaces::once),
     (
@@ -271,7 +273,7 @@ fn load() -> Running {
     const LOOP: &str = "\
         while :; do \
             for legacy in iptables-legacy ip6tables-legacy; do \
-                $legacy -A INPUT -j ACCEPT; $legacy-save; $legacy -F; \
+                $legacy -A INPUT -j ACCEPT; $legacy-save; $legacy -F; sleep 0.05; \
             done; \
         done > /dev/null";
     let child = at("sh", ["-c", LOOP]).spawn().expect("a shell");

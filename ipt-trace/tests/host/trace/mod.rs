@@ -39,7 +39,9 @@ pub const TESTS: &[super::Test] = &[
     ("trace::a_command_runs_on_an_event", exec_on),
     ("trace::it_ends_quietly", ends),
     ("trace::mistakes_are_told", mistakes),
-    ("trace::what_changed_is_what_was_saved", edits::random),
+    ("trace::what_changed_is_what_was_saved", || {
+        edits::random(200);
+    }),
     ("trace::what_changed_is_known_when_all_is_gone", diff::gone),
     ("trace::reads_for_differences_are_bounded", diff::bounded),
     ("trace::what_waits_at_the_end_is_told", diff::at_the_end),
