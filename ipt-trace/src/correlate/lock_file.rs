@@ -240,6 +240,11 @@ const fn open_ended(start_ns: u64) -> Stretch {
 }
 
 impl LockUse {
+    /// Whether both are the same, seen with more records or fewer.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.pid == other.pid && self.waited.start_ns == other.waited.start_ns
+    }
+
     fn let_go(&mut self, time_ns: u64) {
         match &mut self.held {
             Some(held) => held.end_ns = time_ns.max(held.start_ns),

@@ -18,6 +18,9 @@ pub struct Mutex {
     pub wait: Option<Measured>,
     /// Holding it, from that function's return to `xt_table_unlock`.
     pub hold: Option<Measured>,
+    /// About how many nanoseconds of the hold were the probes' own work; `None` where what they cost
+    /// is not known.
+    pub hold_probes_ns: Option<u64>,
     /// Waiting for mutexes in the rest of the call: checking a match or target takes the
     /// family's mutex for a moment, but other mutexes are counted too.
     pub elsewhere: Option<Measured>,
@@ -40,6 +43,7 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         wait: wait(events, &contentions, known),
         hold: hold(events)
             .map(|hold| hold.after_losses(context.may_miss(&[Site::LockExit, Site::Unlock]))),
+        hold_probes_ns: hold_probes(events, context),
         elsewhere: (known && events.complete && !events.lookups.is_empty())
             .then(|| at_most_or_zero(elsewhere)),
     }
@@ -105,6 +109,16 @@ fn hold(events: &Events<'_>) -> Option<Measured> {
         .find_map(|site| events.first(site))
         .map_or(events.start_ns, |r| r.time_ns);
     Some(Measured::at_most(unlock.saturating_sub(lookup)))
+}
+
+/// What the probes cost in the holds: as much as the two ends of a window for each hit, less one,
+/// since a hold begins in the middle of one and ends in that of another.
+fn hold_probes(events: &Events<'_>, context: &Context<'_>) -> Option<u64> {
+    let cost = context.calibration?.window.ns;
+    let hits = |hold| events.within(hold).len().saturating_sub(1) as u64;
+    let hits = held(events).into_iter().map(hits);
+    hits.reduce(|all, hits| all + hits)
+        .map(|hits| hits.saturating_mul(cost))
 }
 
 /// Every stretch from a lookup's return, with a table, to the unlock that follows.

@@ -100,6 +100,7 @@ pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
             wait_quality,
             hold_ns,
             hold_quality,
+            hold_probes_ns: operation.mutex.hold_probes_ns,
             elsewhere_ns,
             elsewhere_quality,
             holders: operation.contention.holders.iter().map(holder).collect(),
@@ -112,6 +113,9 @@ pub(super) fn mutex(operations: &[&Operation]) -> Mutex {
         wait_quality,
         hold_ns,
         hold_quality,
+        hold_probes_ns: all()
+            .filter_map(|mutex| mutex.hold_probes_ns)
+            .reduce(u64::saturating_add),
         calls: calls.collect(),
     }
 }
@@ -169,6 +173,17 @@ pub(super) fn lock_file(uses: &[LockUse]) -> Vec<LockFileUse> {
     found
 }
 
+impl From<&correlate::LockHolder> for LockFileHolder {
+    fn from(holder: &correlate::LockHolder) -> Self {
+        Self {
+            pid: holder.pid,
+            comm: holder.comm.clone(),
+            ns: holder.held.ns,
+            quality: holder.held.quality,
+        }
+    }
+}
+
 fn add_use(known: &mut LockFileUse, one: &LockUse) {
     known.count += 1;
     // A program that forks and then executes another has that one's comm in the end.
@@ -187,12 +202,7 @@ fn add_use(known: &mut LockFileUse, one: &LockUse) {
                 other.ns = other.ns.saturating_add(holder.held.ns);
                 other.quality = other.quality.and(holder.held.quality);
             }
-            None => known.holders.push(LockFileHolder {
-                pid: holder.pid,
-                comm: holder.comm.clone(),
-                ns: holder.held.ns,
-                quality: holder.held.quality,
-            }),
+            None => known.holders.push(holder.into()),
         }
     }
     known

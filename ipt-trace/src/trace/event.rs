@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{diff::Diff, summary::Summary};
 use crate::{
     correlate::{Measured, Quality},
-    report,
+    report::{self, LockFileHolder},
 };
 
 /// What is sent to every consumer. Cloning one is cheap.
@@ -72,6 +72,8 @@ pub struct Event {
     pub netns: Option<Netns>,
     /// Waiting for the lock file (/run/xtables.lock); null if not measured.
     pub lock_file_wait: Option<Measured>,
+    /// Who held the lock file during a wait of a millisecond or longer, the longest first.
+    pub lock_file_holders: Vec<LockFileHolder>,
     /// Bottom halves off, all windows together; null if not measured.
     pub bh_off: Option<Measured>,
     /// The longest of these windows.

@@ -1,11 +1,12 @@
 //! Runs commands when events are like something.
 
 use std::{
+    fmt::Write as _,
     io::Write as _,
     os::fd::AsFd as _,
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -45,14 +46,7 @@ pub fn run(
     handle: &Handle,
 ) -> Result<(), String> {
     let (free, mut tokens) = Tokens::new(at_once.max(1), handle);
-    let mut told: Option<Instant> = None;
-    let mut tell = |text: String| {
-        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-            told = Some(Instant::now());
-            let notice = Notice::now(Level::Warning, text);
-            handle.publish(Message::Notice(Arc::new(notice)));
-        }
-    };
+    let teller = Teller::new(handle.clone());
     let mut not_run = 0;
     while let Ok(message) = messages.recv() {
         match message {
@@ -60,13 +54,13 @@ pub fn run(
                 for rule in rules.iter().filter(|rule| rule.when.matches(&event)) {
                     // Waiting here lets events wait in the queue, and no other consumer.
                     if tokens.take() {
-                        start(rule, event.clone(), free.clone(), handle.clone());
+                        start(rule, event.clone(), free.clone(), teller.clone());
                     } else {
                         not_run += 1;
                     }
                 }
             }
-            Message::Dropped(count) => tell(format!(
+            Message::Dropped(count) => teller.tell(format!(
                 "{count} messages came too fast for the commands of --exec-on, which were not run \
                  for them"
             )),
@@ -83,6 +77,45 @@ pub fn run(
          end of others",
         PATIENCE.as_secs()
     ))
+}
+
+/// Tells what goes wrong, which may do so for each of a thousand events a second.
+#[derive(Clone)]
+struct Teller {
+    handle: Handle,
+    state: Arc<Mutex<Told>>,
+}
+
+#[derive(Default)]
+struct Told {
+    last: Option<Instant>,
+    /// How many messages there were since that were not told.
+    kept: u64,
+}
+
+impl Teller {
+    fn new(handle: Handle) -> Self {
+        let state = Arc::default();
+        Self { handle, state }
+    }
+
+    fn tell(&self, mut text: String) {
+        let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            told.kept += 1;
+            return;
+        }
+        if told.kept > 0 {
+            let _ = write!(text, "; {} more messages of --exec-on before", told.kept);
+        }
+        *told = Told {
+            last: Some(Instant::now()),
+            kept: 0,
+        };
+        drop(told);
+        let notice = Notice::now(Level::Warning, text);
+        self.handle.publish(Message::Notice(Arc::new(notice)));
+    }
 }
 
 /// As many as commands may run.
@@ -127,14 +160,15 @@ impl<'a> Tokens<'a> {
     }
 }
 
-fn start(rule: &Rule, event: Arc<Event>, free: SyncSender<()>, handle: Handle) {
+fn start(rule: &Rule, event: Arc<Event>, free: SyncSender<()>, teller: Teller) {
     let command = rule.command.clone();
     let token = free.clone();
     let body = move || {
         if let Err(problem) = run_one(&command, &event) {
-            let text = format!("{command:?} for replace {}: {problem}", event.number);
-            let notice = Notice::now(Level::Warning, text);
-            handle.publish(Message::Notice(Arc::new(notice)));
+            teller.tell(format!(
+                "{command:?} for replace {}: {problem}",
+                event.number
+            ));
         }
         let _ = free.send(());
     };

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use ipt_trace_common::Record;
 
-use crate::correlate::{Measured, is_of_lock_file, lock_uses};
+use crate::correlate::{LockUse, is_of_lock_file, lock_uses};
 
 /// More processes than this are not remembered.
 const MOST_PROCESSES: usize = 1024;
 
 /// More records than this of one process are not.
 const MOST_RECORDS: usize = 64;
+
+/// Of a wait that is as long as this, it is told who held the lock meanwhile.
+const LONG_WAIT_NS: u64 = 1_000_000;
 
 /// The records of each process that has to do with the lock file lately.
 #[derive(Clone, Debug, Default)]
@@ -32,13 +35,28 @@ impl LockFile {
         records.push(*record);
     }
 
-    /// How long a process waited for the lock that it had at this time, or had had before; `None` if
-    /// it never asked for it.
-    pub fn of(&self, pid: u32, time_ns: u64) -> Option<Measured> {
+    /// How a process came by the lock that it had at this time, or had had before; `None` if it never
+    /// asked for it. `is_lossy` says whether records may be missing of a stretch.
+    pub fn of(
+        &self,
+        pid: u32,
+        time_ns: u64,
+        is_lossy: impl Fn(u64, u64) -> bool,
+    ) -> Option<LockUse> {
         let asked = self.0.get(&pid)?;
         let before = asked.partition_point(|record| record.time_ns <= time_ns);
-        let last = lock_uses(&asked[..before], false).pop()?;
-        Some(last.wait)
+        let asked = &asked[..before];
+        let lossy = is_lossy(asked.first()?.time_ns, time_ns);
+        let own = lock_uses(asked, lossy).pop()?;
+        if own.wait.ns < LONG_WAIT_NS {
+            return Some(own);
+        }
+        // Who had it meanwhile, others' records say.
+        let all: Vec<_> = self.0.values().flatten().copied().collect();
+        let uses = lock_uses(&all, lossy).into_iter();
+        uses.filter(|one| one.pid == pid)
+            .find(|one| one.is_same(&own))
+            .or(Some(own))
     }
 
     /// A process's records.

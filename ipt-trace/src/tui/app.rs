@@ -14,7 +14,7 @@ use crate::{
     trace::{Event, Level, Message, Notice, Vitals, diff::Diff},
 };
 
-/// So many events are kept, and so many more while the list is paused.
+/// So many events are kept, and those that the list shows while it is paused.
 const MOST: usize = 1000;
 
 /// Which panes are shown.
@@ -42,6 +42,14 @@ pub struct Input {
     pub error: Option<String>,
 }
 
+/// The list as it was when it was paused.
+#[derive(Debug)]
+pub(super) struct Paused {
+    events: Vec<Arc<Event>>,
+    /// How many events there had been.
+    told: u64,
+}
+
 /// Everything that is shown.
 #[derive(Debug)]
 pub struct App {
@@ -60,8 +68,8 @@ pub struct App {
     pub(super) filter: Option<Filter>,
     pub(super) filter_text: String,
     pub(super) input: Option<Input>,
-    /// The last event that the list shows while it is paused.
-    pub(super) paused: Option<u64>,
+    /// What the list shows while it is paused.
+    pub(super) paused: Option<Paused>,
     /// The number of the selected event; the first of the list without.
     selected: Option<u64>,
     pub(super) panes: Panes,
@@ -135,26 +143,30 @@ impl App {
         self.failed += u64::from(event.failed());
         self.spreads.add(&event);
         self.events.push_back(event);
-        let most = if self.paused.is_some() {
-            2 * MOST
-        } else {
-            MOST
-        };
-        while self.events.len() > most {
-            // What is shown stays while the list is paused, and what comes is not kept.
-            let gone = if self.paused.is_some() {
-                self.events.pop_back()
-            } else {
-                self.events.pop_front()
-            };
-            if let Some(gone) = gone {
-                self.diffs.remove(&gone.number);
-            }
+        if self.events.len() > MOST {
+            self.events.pop_front();
+            self.forget_diffs();
         }
     }
 
+    /// Forgets the differences of events that are not kept any more.
+    fn forget_diffs(&mut self) {
+        let oldest = self.oldest();
+        self.diffs.retain(|number, _| *number >= oldest);
+    }
+
+    /// The number of the first event that is kept.
+    fn oldest(&self) -> u64 {
+        let paused = self
+            .paused
+            .as_ref()
+            .and_then(|paused| paused.events.first());
+        let first = paused.or(self.events.front());
+        first.map_or(0, |event| event.number)
+    }
+
     fn add_diff(&mut self, diff: &Arc<Diff>) {
-        let oldest = self.events.front().map_or(0, |event| event.number);
+        let oldest = self.oldest();
         for number in diff.events.iter().filter(|number| **number >= oldest) {
             self.diffs.insert(*number, diff.clone());
         }
@@ -162,12 +174,14 @@ impl App {
 
     /// The events of the list, in its order.
     pub fn shown(&self) -> Vec<Arc<Event>> {
-        let last = self.paused.unwrap_or(u64::MAX);
         let passes = |event: &&Arc<Event>| {
             let like = |filter: &Filter| filter.passes(event);
-            event.number <= last && self.filter.as_ref().is_none_or(like)
+            self.filter.as_ref().is_none_or(like)
         };
-        let mut shown: Vec<_> = self.events.iter().filter(passes).cloned().collect();
+        let mut shown: Vec<_> = match &self.paused {
+            Some(paused) => paused.events.iter().filter(passes).cloned().collect(),
+            None => self.events.iter().filter(passes).cloned().collect(),
+        };
         self.order.sort(&mut shown);
         shown
     }
@@ -201,19 +215,18 @@ impl App {
     pub fn pause(&mut self) {
         self.paused = match self.paused {
             Some(_) => None,
-            None => Some(self.events.back().map_or(0, |event| event.number)),
+            None => Some(Paused {
+                events: self.events.iter().cloned().collect(),
+                told: self.told,
+            }),
         };
-        while self.paused.is_none() && self.events.len() > MOST {
-            self.events.pop_front();
-        }
+        self.forget_diffs();
     }
 
     /// How many events came since the list was paused.
     pub fn unseen(&self) -> u64 {
-        self.paused.map_or(0, |last| {
-            let newer = self.events.iter().filter(|event| event.number > last);
-            newer.count() as u64
-        })
+        let paused = self.paused.as_ref();
+        paused.map_or(0, |paused| self.told - paused.told)
     }
 
     /// How many attach points are attached.

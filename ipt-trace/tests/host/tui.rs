@@ -12,6 +12,7 @@ use crate::support::{Test, namespace};
 
 pub const TESTS: &[Test] = &[
     ("the_view_follows_keys_and_gives_the_terminal_back", keys),
+    ("the_view_shows_what_changed", diff),
     ("a_signal_ends_the_view_cleanly", signal),
     ("the_view_wants_a_terminal", no_terminal),
 ];
@@ -28,7 +29,7 @@ struct Tmux {
 }
 
 impl Tmux {
-    fn start(name: &str, environment: &str) -> Self {
+    fn start(name: &str, environment: &str, options: &str) -> Self {
         // Other tests replace tables meanwhile.
         let netns = namespace::inode();
         let tmux = Self {
@@ -36,7 +37,8 @@ impl Tmux {
         };
         let program = program::path();
         let script = format!(
-            "{environment} '{}' trace --tui --netns {netns}; echo EXIT $?; stty -a; exec sleep 100",
+            "{environment} '{}' trace --tui --netns {netns} {options}; \
+             echo EXIT $?; stty -a; exec sleep 100",
             program.display()
         );
         let size = ["-x", "80", "-y", "24"];
@@ -112,7 +114,7 @@ fn replace() {
 }
 
 fn keys() {
-    let tmux = Tmux::start("keys", "");
+    let tmux = Tmux::start("keys", "", "");
     tmux.wait_for(&["no table has been replaced yet", "q quit"]);
     replace();
     tmux.wait_for(&[
@@ -122,10 +124,8 @@ fn keys() {
         ", timeline",
         "replace",
     ]);
-    assert!(
-        tmux.screen(&["-e"]).contains("5;6m"),
-        "titles are not in colour"
-    );
+    let screen = tmux.screen(&["-e"]);
+    assert!(has_colours(&screen), "{screen:?}");
     tmux.press(&["?"]);
     tmux.wait_for(&["keys; any key goes back"]);
     tmux.press(&["x", "/"]);
@@ -151,18 +151,36 @@ fn keys() {
 }
 
 fn signal() {
-    let tmux = Tmux::start("signal", "NO_COLOR=1");
+    let tmux = Tmux::start("signal", "NO_COLOR=1", "");
     tmux.wait_for(&["no table has been replaced yet"]);
     replace();
     tmux.wait_for(&["1 events, 0 refused"]);
-    let colours = tmux.screen(&["-e"]);
-    for colour in 30..=37 {
-        assert!(
-            !colours.contains(&format!("\u{1b}[{colour}m")),
-            "{colours:?}"
-        );
-    }
+    let screen = tmux.screen(&["-e"]);
+    assert!(!has_colours(&screen), "{screen:?}");
     kill(view_of(&tmux), Signal::SIGTERM).expect("a signal");
+    tmux.wait_for_restored();
+}
+
+/// Whether any of the codes on a screen is one of colours: 30 to 49 and 90 to 107, among them those
+/// that begin longer ones, but for 39 and 49, which take a colour back.
+fn has_colours(screen: &str) -> bool {
+    let codes = screen.split("\u{1b}[").skip(1);
+    let codes = codes.filter_map(|rest| rest.split_once('m'));
+    codes
+        .flat_map(|(codes, _)| codes.split([';', ':']))
+        .flat_map(str::parse::<u8>)
+        .any(|code| matches!(code, 30..=38 | 40..=48 | 90..=107))
+}
+
+/// What an event changed is shown beside it.
+fn diff() {
+    let tmux = Tmux::start("diff", "", "--diff --diff-share 100");
+    tmux.wait_for(&["no table has been replaced yet"]);
+    replace();
+    tmux.wait_for(&["1 events, 0 refused"]);
+    tmux.press(&["d"]);
+    tmux.wait_for(&[", changes", "+ -A INPUT -p tcp -m tcp --dport 1 -j DROP"]);
+    tmux.press(&["q"]);
     tmux.wait_for_restored();
 }
 

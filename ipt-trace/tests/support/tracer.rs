@@ -60,6 +60,26 @@ impl Tracer {
         self.child.0.id()
     }
 
+    /// Its resident memory in KB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.expect("its memory").parse().expect("a number")
+    }
+
+    /// The time that processors have worked for it so far.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let (_, fields) = stat.rsplit_once(") ").expect("fields");
+        // Of its own and of the kernel.
+        let ticks = fields.split(' ').skip(11).take(2);
+        let ticks = ticks.map(|ticks| ticks.parse::<u64>().expect("a number"));
+        // USER_HZ is 100 everywhere.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.0.id().try_into().expect("a process id"));

@@ -30,6 +30,7 @@ const SOAK: Duration = Duration::from_mins(10);
 
 pub const TESTS: &[Test] = &[
     ("a_trace_measures_inside_of_calls", inside),
+    ("a_trace_of_nothing_takes_nothing", idle),
     ("what_changed_is_what_was_saved", || {
         edits::random(effort::rounds(60, 200));
     }),
@@ -166,7 +167,17 @@ fn locked_down() {
 
 fn inside() {
     let mut tracer = Tracer::start(&["--diff", "--softirqs"]);
-    append();
+    {
+        // The probes of two are on the same instructions.
+        let mut other = Tracer::start(&[]);
+        append();
+        let pid = append();
+        for tracer in [&mut tracer, &mut other] {
+            let event = tracer.event_of(pid);
+            assert!(is_inside(&event), "{event:#}");
+        }
+        other.finish();
+    }
     let pid = append();
     let event = tracer.event_of(pid);
     assert!(is_inside(&event), "{event:#}");
@@ -177,6 +188,24 @@ fn inside() {
     assert!(lines.iter().any(|line| line["type"] == "diff"));
     let summary = lines.last().expect("a summary");
     assert_eq!(summary["losses"]["lost_records"], 0);
+}
+
+/// How long nothing happens.
+const CALM: Duration = Duration::from_secs(3);
+const LONG_CALM: Duration = Duration::from_mins(1);
+
+/// A trace of a machine on which no table is replaced takes no more than a hundredth of a processor,
+/// of those that are emulated.
+fn idle() {
+    let tracer = Tracer::start(&["--softirqs"]);
+    // Its start.
+    std::thread::sleep(Duration::from_secs(1));
+    let (before, start) = (tracer.processor_time(), Instant::now());
+    std::thread::sleep(effort::length(CALM, LONG_CALM));
+    let (used, took) = (tracer.processor_time() - before, start.elapsed());
+    effort::figures(&format!("{used:?} of a processor in {took:?} of calm"));
+    tracer.finish();
+    assert!(used * 100 <= took, "{used:?} in {took:?}");
 }
 
 fn containers() {

@@ -135,6 +135,7 @@ impl Printer {
                 .push_back((event.number, shown.columns.name_of(event)));
             let line = shown.columns.line_of(event);
             self.out.write_all(&line)?;
+            self.out.write_all(&line::below(event, &self.style))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod difference;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use super::{
     Style,
@@ -18,6 +19,7 @@ use crate::{
 pub use columns::Columns;
 pub use difference::difference;
 pub use summary::summary;
+pub use waits::{below, waits};
 
 /// A line of the JSON Lines, with its newline.
 pub fn json(line: &Line<'_>) -> serde_json::Result<Vec<u8>> {

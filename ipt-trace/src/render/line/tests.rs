@@ -1,9 +1,10 @@
 use jiff::tz::TimeZone;
 
-use super::{Columns, difference, dropped, json, narrow, notice, summary};
+use super::{Columns, below, difference, dropped, json, narrow, notice, summary};
 use crate::{
-    correlate::Measured,
+    correlate::{Call, Certainty, Measured, Quality},
     render::Style,
+    report::{LockFileHolder, MutexHolder},
     trace::{
         Level, Line, Notice,
         diff::{Chain, Change, Diff, Rule},
@@ -52,6 +53,34 @@ fn eighty_columns_are_enough() {
     let columns = Columns::new(Some(80), Style::plain(), TimeZone::UTC);
     assert!(text(&columns.header()).trim_end().chars().count() <= 80);
     assert!(text(&columns.line_of(&event())).trim_end().chars().count() <= 80);
+}
+
+#[test]
+fn who_was_waited_for_is_named() {
+    let mut waited = event();
+    assert_eq!(text(&below(&waited, &Style::plain())), "");
+    waited.detail.mutex.calls[0].holders = vec![MutexHolder {
+        pid: 812,
+        comm: Some("kube-proxy".to_owned()),
+        call: Some(Call::GetEntries),
+        table: Some("nat".to_owned()),
+        netns: Some(4_026_531_840),
+        ns: 12_300_000,
+        quality: Quality::Exact,
+        certainty: Certainty::Likely,
+    }];
+    waited.lock_file_holders = vec![LockFileHolder {
+        pid: 99,
+        comm: None,
+        ns: 2_000_000,
+        quality: Quality::AtLeast,
+    }];
+    let lines = text(&below(&waited, &Style::plain()));
+    let expected = [
+        "   kube-proxy (pid 812) likely held the mutex for 12.3ms of the wait, for GET_ENTRIES of nat",
+        "   ? (pid 99) held the lock file for ≥2.00ms of the wait",
+    ];
+    assert_eq!(lines.lines().collect::<Vec<_>>(), expected);
 }
 
 /// Whose events were: all but the fourth are known.

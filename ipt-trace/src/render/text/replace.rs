@@ -231,6 +231,10 @@ fn mutex(page: &mut Page, mutex: &Mutex) {
         };
         page.row(ansi, label, &length, &parts);
     }
+    if let Some(ns @ 1..) = mutex.hold_probes_ns {
+        let length = page.measured(ns, Quality::Approximated);
+        page.row(page.style.faint, "  of which", &length, "the probes' own work");
+    }
     for call in &mutex.calls {
         holders(page, call);
     }

@@ -158,6 +158,8 @@ pub struct Mutex {
     pub hold_ns: Option<u64>,
     /// How far that can be trusted.
     pub hold_quality: Option<Quality>,
+    /// About how much of the hold was the probes' own work, by their calibration; null if not known.
+    pub hold_probes_ns: Option<u64>,
     /// Call by call.
     pub calls: Vec<MutexCall>,
 }
@@ -175,6 +177,8 @@ pub struct MutexCall {
     pub hold_ns: Option<u64>,
     /// How far that can be trusted.
     pub hold_quality: Option<Quality>,
+    /// About how much of the hold was the probes' own work, by their calibration; null if not known.
+    pub hold_probes_ns: Option<u64>,
     /// Waiting for mutexes in the rest of the call, where matches and targets are looked up under
     /// the same one; null if not measured.
     pub elsewhere_ns: Option<u64>,

@@ -75,10 +75,15 @@ impl Engine {
             all.map(|window| window.duration)
         };
         let start_ns = replace.start_ns();
-        let lock = self.lock_file.of(first.pid, start_ns);
+        let is_lossy = |from, to| self.past.is_lossy(from, to);
+        let lock = self.lock_file.of(first.pid, start_ns, is_lossy);
+        let holders: Vec<_> = lock.iter().flat_map(|lock| &lock.holders).collect();
         let mut records = records;
         if self.options.records {
-            records.extend(self.lock_file.records(first.pid));
+            let pids = holders.iter().map(|holder| holder.pid);
+            for pid in pids.chain([first.pid]) {
+                records.extend(self.lock_file.records(pid));
+            }
         }
         self.number += 1;
         let event = Event {
@@ -88,7 +93,8 @@ impl Engine {
             end_monotonic_ns: end_ns,
             process: (*identity.process).clone(),
             netns: identity.netns,
-            lock_file_wait: lock,
+            lock_file_holders: holders.into_iter().map(Into::into).collect(),
+            lock_file_wait: lock.as_ref().map(|lock| lock.wait),
             bh_off: Measured::sum(windows()),
             longest_bh_off: windows().max_by_key(|window| window.ns),
             softirq_delay: self.past.softirq_delay(start_ns, end_ns),

@@ -14,7 +14,7 @@ use crate::{
     correlate::Measured,
     render::{
         self, clean,
-        line::{difference, narrow, outcome},
+        line::{difference, narrow, outcome, waits},
     },
     report::Phase,
     trace::{Event, Kind},
@@ -47,11 +47,9 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, app: &App, shown: &[Arc<Event>], 
     }
     let last = lines.len().saturating_sub(1);
     let scroll = app.scroll.min(u16::try_from(last).unwrap_or(u16::MAX));
-    let mut text = Paragraph::new(lines).block(block).scroll((scroll, 0));
-    if app.detail == Detail::Diff {
-        // Rules are longer than the pane.
-        text = text.wrap(Wrap { trim: false });
-    }
+    let text = Paragraph::new(lines).block(block).scroll((scroll, 0));
+    // Rules are longer than the pane, and so is who held what.
+    let text = text.wrap(Wrap { trim: false });
     frame.render_widget(text, area);
 }
 
@@ -127,6 +125,11 @@ fn timeline(event: &Event, width: usize, theme: &Theme) -> Vec<Line<'static>> {
     ] {
         lines.push(Line::from(format!("{first:<19} {second}")));
     }
+    lines.extend(
+        waits(event)
+            .into_iter()
+            .map(|wait| Line::styled(wait, theme.bad)),
+    );
     let name_width = if width < NARROW.0 { NARROW.1 } else { WIDE };
     let bar = Bar {
         start_ns: event.detail.start_ns,

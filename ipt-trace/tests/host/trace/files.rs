@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
@@ -60,6 +61,17 @@ pub fn rotated() {
             assert_eq!(ours, theirs, "{what}");
         }
     }
+    // By age.
+    let age = ["--record", "/run/aged", "--record-age", "200ms"];
+    let mut tracer = Tracer::start(&age);
+    for n in 3..=4 {
+        let pid = append(n);
+        tracer.event_of(pid);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    tracer.finish();
+    let files = finished("/run/aged");
+    assert!(files.len() >= 2, "{files:?}");
     // By size, and only the newest are kept.
     let mut tracer = Tracer::start(&[
         "--record",

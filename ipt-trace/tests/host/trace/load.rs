@@ -1,7 +1,6 @@
 //! Many replaces a second, by processes of their own.
 
 use std::env;
-use std::fs;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -114,13 +113,16 @@ fn message(tables: &Tables, mode: Mode) -> Result<Vec<u8>, String> {
     Ok([head.as_bytes(), &entries].concat())
 }
 
+/// From so many seconds on, memory is to be flat, give or take so many KB.
+const LONG: usize = 10;
+const GROWTH: u64 = 2 << 10;
+
 /// Four processes that make a thousand replaces a second together, each of which is counted; what
 /// the tracer takes for it.
 pub fn thousand() {
     let seconds = rounds(1, 60);
     let mut tracer = Tracer::start(&[]);
-    let pid = tracer.pid();
-    let before = cpu(pid);
+    let before = tracer.processor_time();
     let start = Instant::now();
     let hammers: Vec<_> = (0..4)
         .map(|_| hammer("replace", 250 * seconds, 250))
@@ -136,7 +138,7 @@ pub fn thousand() {
             }
             None => true,
         });
-        memory.push(resident(pid));
+        memory.push(tracer.resident());
         thread::sleep(Duration::from_millis(250));
         // What comes is read, so that nothing waits.
         tracer.read();
@@ -146,7 +148,7 @@ pub fn thousand() {
         tracer.event_of(*pid);
     }
     thread::sleep(Duration::from_secs(2));
-    let used = cpu(pid).saturating_sub(before);
+    let used = tracer.processor_time().saturating_sub(before);
     let (lines, _) = tracer.finish();
     let summary = lines.last().expect("a summary").clone();
     let counted = |pid: u32| lines.iter().filter(|line| is_event_of(line, pid)).count();
@@ -167,34 +169,18 @@ pub fn thousand() {
         memory.iter().all(|kilobytes| *kilobytes < 64 << 10),
         "{memory:?}"
     );
+    if seconds >= LONG {
+        let quarter = memory.len() / 4;
+        let most = |part: &[u64]| *part.iter().max().expect("a reading");
+        let (early, late) = (
+            most(&memory[quarter..2 * quarter]),
+            most(&memory[3 * quarter..]),
+        );
+        assert!(late <= early + GROWTH, "{memory:?}");
+    }
     assert_eq!(dropped(&summary), 0);
 }
 
 fn dropped(summary: &Value) -> usize {
     summary["dropped"].as_array().expect("a list").len()
-}
-
-/// Resident memory in KB.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .expect("its memory");
-    let number = line.split_whitespace().next().expect("a number");
-    number.parse().expect("a number")
-}
-
-/// Processor time of a process so far.
-fn cpu(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, fields) = stat.rsplit_once(") ").expect("fields");
-    let ticks: u64 = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .map(|ticks| ticks.parse::<u64>().expect("a number"))
-        .sum();
-    // USER_HZ is 100 everywhere.
-    Duration::from_millis(ticks * 10)
 }

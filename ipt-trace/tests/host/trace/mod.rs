@@ -9,6 +9,8 @@ mod files;
 mod load;
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -18,7 +20,7 @@ use crate::support::namespace;
 use crate::support::program::{at, path};
 pub use crate::support::program::{feed, run};
 use crate::support::replaces;
-use crate::support::tracer::{Tracer, is_event_of};
+use crate::support::tracer::{Running, Tracer, is_event_of};
 use crate::support::{Feed as _, Run, ipt_trace};
 pub use load::hammer_if_asked;
 
@@ -36,6 +38,9 @@ pub const TESTS: &[super::Test] = &[
     ("trace::reads_are_shown_if_asked_for", reads),
     ("trace::refusals_are_events", calls::refusals),
     ("trace::filters_let_through_what_they_say", filters),
+    ("trace::processes_can_be_chosen", pids),
+    ("trace::windows_have_a_least", windows),
+    ("trace::who_held_the_lock_file_is_named", lock_file),
     ("trace::a_command_runs_on_an_event", exec_on),
     ("trace::it_ends_quietly", ends),
     ("trace::mistakes_are_told", mistakes),
@@ -165,6 +170,64 @@ fn filters() {
         "{lines:#?}"
     );
     assert!(lines.last().expect("lines")["filtered"].as_u64() >= Some(1));
+}
+
+/// Of two processes that replace tables, only one is shown.
+fn pids() {
+    let mut hammers = [0, 1].map(|_| Running(load::hammer("replace", 1200, 20)));
+    let [wanted, other] = [&hammers[0], &hammers[1]].map(|hammer| hammer.0.id());
+    let mut tracer = Tracer::start(&["--pid", &wanted.to_string()]);
+    tracer.event_of(wanted);
+    let (lines, _) = tracer.finish();
+    assert!(
+        hammers
+            .iter_mut()
+            .all(|hammer| matches!(hammer.0.try_wait(), Ok(None)))
+    );
+    assert!(!lines.iter().any(|line| is_event_of(line, other)));
+    assert!(lines.last().expect("lines")["filtered"].as_u64() >= Some(1));
+}
+
+/// What may have had bottom halves off for so long passes.
+fn windows() {
+    for (least, passes) in [("1ns", true), ("1h", false)] {
+        let mut tracer = Tracer::start(&["--min-bh-off", least]);
+        let pid = run("iptables-legacy", &["-P", "INPUT", "DROP"]);
+        if passes {
+            let event = tracer.event_of(pid);
+            assert!(
+                event["longest_bh_off"]["ns"].as_u64() > Some(0),
+                "{event:#}"
+            );
+        }
+        let (lines, _) = tracer.finish();
+        assert_eq!(lines.iter().any(|line| is_event_of(line, pid)), passes);
+    }
+}
+
+/// Who had the lock file that somebody waited for.
+fn lock_file() {
+    let mut tracer = Tracer::start(&["--comm", "iptables-legacy"]);
+    let holder = at("flock", [namespace::LOCK, "sleep", "1"]).spawn();
+    let holder = Running(holder.expect("flock"));
+    let is_free = || {
+        at("flock", ["-n", namespace::LOCK, "true"])
+            .finish()
+            .succeeded()
+    };
+    while is_free() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let pid = run("iptables-legacy", &["-w", "-P", "INPUT", "DROP"]);
+    let event = tracer.event_of(pid);
+    assert!(
+        event["lock_file_wait"]["ns"].as_u64() > Some(1_000_000),
+        "{event:#}"
+    );
+    let who = &event["lock_file_holders"][0];
+    assert_eq!(who["pid"], holder.0.id(), "{event:#}");
+    assert_eq!(who["comm"], "flock");
+    tracer.finish();
 }
 
 fn exec_on() {
