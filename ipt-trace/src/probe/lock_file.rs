@@ -52,38 +52,41 @@ pub fn layout(tracefs: &Path) -> u8 {
 /// The map by which the probes know the file.
 pub struct LockFile {
     map: Option<Array<MapData, [u64; 2]>>,
-    is_known: bool,
+    /// The file's inode number and device, as the probes know them.
+    known: Option<[u64; 2]>,
 }
 
 impl LockFile {
-    /// Takes the map, and names the file if it is there already.
+    /// Takes the map.
     pub fn watch(ebpf: &mut Ebpf) -> Self {
         let map = ebpf.take_map("LOCK_FILE").and_then(|map| {
             Array::try_from(map)
                 .inspect_err(|error| log::warn!("the lock file is not watched: {error}"))
                 .ok()
         });
-        let mut this = Self {
-            map,
-            is_known: false,
-        };
-        this.look();
-        this
+        Self { map, known: None }
     }
 
-    /// Names the file to the probes once it is there: until then nobody can have locked it.
-    pub fn look(&mut self) {
-        let Some(map) = self.map.as_mut().filter(|_| !self.is_known) else {
-            return;
+    /// Names the file to the probes once it is there, and again when it is another. Says whether that
+    /// was done.
+    pub fn look(&mut self) -> bool {
+        let Some(map) = &mut self.map else {
+            return false;
         };
         let Ok(file) = lock::path().metadata() else {
-            return;
+            return false;
         };
         let file = [file.st_ino(), kernel_device(file.st_dev())];
-        match map.set(0, file, 0) {
-            Ok(()) => self.is_known = true,
-            Err(error) => log::warn!("the lock file is not watched: {error}"),
+        if self.known == Some(file) {
+            return false;
         }
+        let named = map.set(0, file, 0);
+        if let Err(error) = &named {
+            log::warn!("the lock file is not watched: {error}");
+        }
+        // Not tried again and again.
+        self.known = Some(file);
+        named.is_ok()
     }
 }
 

@@ -66,24 +66,28 @@ impl Reader {
         };
         let namespaces = Namespaces::look(!attached.tells_netns);
         let lock_file = LockFile::watch(&mut attached.ebpf);
-        // Its pid is one of this pid namespace, and records have those of the initial one.
-        let held = if namespaces.are_visible {
-            lock_file::held()
-        } else {
-            Vec::new()
-        };
-        Ok(Self {
+        let mut reader = Self {
             ring,
             arrivals,
             logger,
-            records: held,
+            records: Vec::new(),
             undecoded: 0,
             namespaces,
             lock_file,
             prompt: false,
             last: None,
             read_ns: 0,
-        })
+        };
+        reader.look_at_lock_file();
+        Ok(reader)
+    }
+
+    /// Has the probes know the lock file, and notes who holds it before they do.
+    fn look_at_lock_file(&mut self) {
+        // Its pid is one of this pid namespace, and records have those of the initial one.
+        if self.lock_file.look() && self.namespaces.are_visible {
+            self.records.extend(lock_file::held());
+        }
     }
 
     /// How long to wait for anything to read.
@@ -98,7 +102,7 @@ impl Reader {
 
     /// Reads what is there; at most so much that it says that there may be more.
     pub fn drain(&mut self) -> bool {
-        self.lock_file.look();
+        self.look_at_lock_file();
         let began_ns = monotonic_ns();
         let mut more = false;
         for ring in [&mut self.arrivals, &mut self.ring] {

@@ -233,7 +233,12 @@ fn mutex(page: &mut Page, mutex: &Mutex) {
     }
     if let Some(ns @ 1..) = mutex.hold_probes_ns {
         let length = page.measured(ns, Quality::Approximated);
-        page.row(page.style.faint, "  of which", &length, "the probes' own work");
+        page.row(
+            page.style.faint,
+            "  of which",
+            &length,
+            "the probes' own work",
+        );
     }
     for call in &mutex.calls {
         holders(page, call);

@@ -207,6 +207,8 @@ fn windows() {
 
 /// Who had the lock file that somebody waited for.
 fn lock_file() {
+    // The file is there.
+    run("iptables-legacy", &["-S"]);
     let mut tracer = Tracer::start(&["--comm", "iptables-legacy"]);
     let holder = at("flock", [namespace::LOCK, "sleep", "1"]).spawn();
     let holder = Running(holder.expect("flock"));
