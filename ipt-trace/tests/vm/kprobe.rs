@@ -112,7 +112,7 @@ fn added_counters() {
 }
 
 fn a_kept_policy() {
-    restore(&flat(10)).expect_success();
+    restore(flat(10)).expect_success();
     let text = flat(10).replace(":INPUT ACCEPT [0:0]\n", "");
     let report = Report::of_restore(&[], &text);
     let replace = report.replaces()[0];

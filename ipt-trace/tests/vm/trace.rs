@@ -202,7 +202,10 @@ fn idle() {
     std::thread::sleep(Duration::from_secs(1));
     let (before, start) = (tracer.processor_time(), Instant::now());
     std::thread::sleep(effort::length(CALM, LONG_CALM));
-    let (used, took) = (tracer.processor_time() - before, start.elapsed());
+    let (used, took) = (
+        tracer.processor_time().saturating_sub(before),
+        start.elapsed(),
+    );
     effort::figures(&format!("{used:?} of a processor in {took:?} of calm"));
     tracer.finish();
     assert!(used * 100 <= took, "{used:?} in {took:?}");
