@@ -27,7 +27,7 @@ mod tier;
 mod tracefs;
 
 pub use live::Batch;
-pub use names::Names;
+pub use names::{Names, named_addresses};
 pub use parse::Document;
 pub use recording::{
     Calibration, Cost, Losses, Point, PointState, Recording, Request, SoftirqCell, SoftirqKind,

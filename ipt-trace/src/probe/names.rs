@@ -42,12 +42,8 @@ impl Names {
     pub fn learn(&mut self, records: &[Record]) {
         let new: BTreeSet<u64> = records
             .iter()
-            .filter(|record| {
-                record.a != 0
-                    && holds_address(record.site)
-                    && record.site != Site::ContentionBegin as u16
-            })
-            .map(|record| record.a)
+            .filter(|record| record.site != Site::ContentionBegin as u16)
+            .flat_map(named_addresses)
             .filter(|address| !self.known.contains_key(address) && !self.nameless.contains(address))
             .collect();
         if new.is_empty() {
@@ -77,15 +73,7 @@ impl Names {
 
 /// Names the code and the locks that the records point to, as far as they have names.
 pub fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, String> {
-    let addresses: BTreeSet<u64> = records
-        .iter()
-        .filter(|record| holds_address(record.site))
-        .flat_map(|record| {
-            let caller = record.site == Site::IpiCaller as u16;
-            [record.a, if caller { record.b } else { 0 }]
-        })
-        .filter(|address| *address != 0)
-        .collect();
+    let addresses: BTreeSet<u64> = records.iter().flat_map(named_addresses).collect();
     if addresses.is_empty() {
         return BTreeMap::new();
     }
@@ -103,6 +91,14 @@ pub fn resolve(records: &[Record], symbols: Option<Symbols>) -> BTreeMap<u64, St
         .into_iter()
         .filter_map(|address| Some((address, symbols.name_of(address)?)))
         .collect()
+}
+
+/// The addresses of code and of locks in a record: who sent an IPI may have been called by another.
+pub fn named_addresses(record: &Record) -> impl Iterator<Item = u64> + use<> {
+    let first = holds_address(record.site).then_some(record.a);
+    let second = (record.site == Site::IpiCaller as u16).then_some(record.b);
+    let both = first.into_iter().chain(second);
+    both.filter(|address| *address != 0)
 }
 
 /// Whether a record's first word is the address of code or of a lock.
@@ -124,4 +120,33 @@ fn holds_address(site: u16) -> bool {
                 | Site::ContentionBegin
         )
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use ipt_trace_common::{Record, Site};
+
+    use super::named_addresses;
+
+    #[test]
+    fn an_ipi_has_two_callers_to_name() {
+        let of = |site: Site, a, b| -> Vec<u64> {
+            let record = Record {
+                time_ns: 1,
+                pid: 1,
+                tid: 1,
+                cpu: 0,
+                site: site as u16,
+                flags: 0,
+                a,
+                b,
+                operation: 1,
+            };
+            named_addresses(&record).collect()
+        };
+        assert_eq!(of(Site::IpiCaller, 7, 9), [7, 9]);
+        assert_eq!(of(Site::IpiCaller, 7, 0), [7]);
+        assert_eq!(of(Site::BhOn, 7, 9), [7]);
+        assert!(of(Site::CallSizes, 7, 9).is_empty());
+    }
 }

@@ -9,6 +9,7 @@ use super::{Engine, Finished, SwapId};
 use crate::{
     correlate::{Call, Grouped, Measured, Operation, Replace},
     kernel::clock::monotonic_ns,
+    probe::named_addresses,
     report,
     trace::event::{Event, Kind, timestamp},
 };
@@ -108,10 +109,8 @@ impl Engine {
 
     fn symbols_of(&self, records: &[Record]) -> BTreeMap<u64, String> {
         let known = self.names.known();
-        let named = records.iter().filter_map(|record| {
-            let name = known.get(&record.a)?;
-            Some((record.a, name.clone()))
-        });
+        let addresses = records.iter().flat_map(named_addresses);
+        let named = addresses.filter_map(|address| Some((address, known.get(&address)?.clone())));
         named.collect()
     }
 
