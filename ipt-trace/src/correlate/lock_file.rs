@@ -37,6 +37,8 @@ pub struct LockUse {
     pub holders: Vec<LockHolder>,
     waited: Stretch,
     held: Option<Stretch>,
+    /// Whether it held it before that was seen.
+    held_before: bool,
     tid: u32,
 }
 
@@ -118,6 +120,7 @@ impl Reader {
                 end_ns: record.time_ns,
             },
             held: None,
+            held_before: false,
             tid: record.tid,
         });
         self.uses.len() - 1
@@ -127,6 +130,7 @@ impl Reader {
     fn first(&mut self, record: &Record) {
         let index = self.begin(record);
         self.uses[index].held = Some(open_ended(record.time_ns));
+        self.uses[index].held_before = true;
         self.before = Some(index);
     }
 
@@ -185,7 +189,7 @@ impl Reader {
         }
         let holds = self.holds();
         for (index, one) in self.uses.iter_mut().enumerate() {
-            one.finish(end_ns, lossy, Some(index) == self.before);
+            one.finish(end_ns, lossy);
             let others = holds.iter().filter(|hold| hold.by != index);
             for hold in others {
                 let ns = hold.held.overlap(one.waited);
@@ -252,8 +256,8 @@ impl LockUse {
         }
     }
 
-    /// Makes durations of the stretches. `before` if the beginning of the hold was not seen.
-    fn finish(&mut self, end_ns: u64, lossy: bool, before: bool) {
+    /// Makes durations of the stretches.
+    fn finish(&mut self, end_ns: u64, lossy: bool) {
         self.wait = Measured {
             ns: self.waited.ns(),
             quality: self.wait.quality.after_losses(lossy),
@@ -264,7 +268,7 @@ impl LockUse {
                 end_ns: held.end_ns.min(end_ns),
                 ..held
             };
-            Measured::exact(held.ns()).after_losses(lossy || is_open || before)
+            Measured::exact(held.ns()).after_losses(lossy || is_open || self.held_before)
         });
     }
 
@@ -341,7 +345,7 @@ mod tests {
         let [flock, first, second] = uses.as_slice() else {
             panic!("{uses:#?}");
         };
-        assert_eq!(flock.hold.unwrap().ns, 500);
+        assert_eq!(flock.hold, Some(Measured::at_least(500)));
         assert_eq!(first.wait, Measured::exact(400));
         assert_eq!(first.hold, Some(Measured::exact(2_000)));
         assert_eq!(first.holders[0].comm.as_deref(), Some("flock"));

@@ -90,9 +90,10 @@ impl LockFile {
     }
 }
 
-/// Records of who holds the lock file right now: the probes see only what changes from here on.
+/// Records of who else holds the lock file right now: the probes see only what changes from here on.
 pub fn held() -> Vec<Record> {
-    let Some(holder) = lock::holder_of(&lock::path()) else {
+    let holder = lock::holder_of(&lock::path());
+    let Some(holder) = holder.filter(|holder| holder.pid != std::process::id()) else {
         return Vec::new();
     };
     let mut comm = [0; 16];

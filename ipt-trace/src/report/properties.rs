@@ -75,6 +75,16 @@ mod tests {
     use super::{Run, any_file, any_lines, file};
     use crate::correlate::recordings;
 
+    /// The reason for a tier is in the verdict too.
+    #[test]
+    fn no_words_of_a_file_reach_the_terminal_as_a_command() {
+        for kind in 0..3 {
+            let lines = b"tier kprobe \x1b[2J\nlosses 0 5";
+            assert!(Run::read(file(kind, lines).as_bytes()).is_ok());
+            any_lines(&[&[kind], lines.as_slice()].concat());
+        }
+    }
+
     /// Else nothing but their refusal would be tested.
     #[test]
     fn good_lines_make_a_report_of_each_kind() {

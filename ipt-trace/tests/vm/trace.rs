@@ -194,7 +194,7 @@ fn inside() {
 const CALM: Duration = Duration::from_secs(3);
 const LONG_CALM: Duration = Duration::from_mins(1);
 
-/// A trace of a machine on which no table is replaced takes no more than a hundredth of a processor,
+/// A trace of a machine on which no table is replaced takes no more than a thirtieth of a processor,
 /// of those that are emulated.
 fn idle() {
     let tracer = Tracer::start(&["--softirqs"]);
@@ -208,7 +208,7 @@ fn idle() {
     );
     effort::figures(&format!("{used:?} of a processor in {took:?} of calm"));
     tracer.finish();
-    assert!(used * 100 <= took, "{used:?} in {took:?}");
+    assert!(used * 33 <= took, "{used:?} in {took:?}");
 }
 
 fn containers() {

@@ -15,7 +15,7 @@ const LABEL: usize = 13;
 /// Width of the column of labels and that of numbers after it.
 const NUMBER: usize = LABEL + 11;
 
-/// A text in the making.
+/// A text in the making. What its blocks are given may come from elsewhere: it is cleaned here.
 pub struct Page {
     text: String,
     pub style: Style,
@@ -62,7 +62,7 @@ impl Page {
 
     /// A block's first line.
     pub fn heading(&mut self, heading: &str) {
-        let line = paint(self.style.heading, heading);
+        let line = paint(self.style.heading, &clean(heading));
         self.line(&line);
     }
 
@@ -74,7 +74,7 @@ impl Page {
     /// A label, a number, and what is to be said about it.
     pub fn row(&mut self, ansi: Ansi, label: &str, number: &str, note: &str) {
         let number = format!("{number:>9}  ");
-        let lines = wrap(note, WIDTH - NUMBER);
+        let lines = wrap(&clean(note), WIDTH - NUMBER);
         let first = lines.first().map_or("", String::as_str);
         self.line(&format!("  {label:<11}{}{first}", paint(ansi, &number)));
         for line in lines.iter().skip(1) {
@@ -85,7 +85,10 @@ impl Page {
     /// Text after a label, with its further lines below its first.
     pub fn wrapped(&mut self, ansi: Ansi, label: &str, text: &str) {
         let indent = label.chars().count();
-        for (place, line) in wrap(text, WIDTH.saturating_sub(indent)).iter().enumerate() {
+        for (place, line) in wrap(&clean(text), WIDTH.saturating_sub(indent))
+            .iter()
+            .enumerate()
+        {
             let line = paint(ansi, line);
             if place == 0 {
                 self.line(&format!("{label}{line}"));
