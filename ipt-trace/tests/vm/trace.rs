@@ -166,11 +166,12 @@ fn locked_down() {
 }
 
 fn inside() {
+    // The modules are there.
+    append();
     let mut tracer = Tracer::start(&["--diff", "--softirqs"]);
     {
         // The probes of two are on the same instructions.
         let mut other = Tracer::start(&[]);
-        append();
         let pid = append();
         for tracer in [&mut tracer, &mut other] {
             let event = tracer.event_of(pid);
