@@ -33,7 +33,7 @@ pub const TESTS: &[Test] = &[
 const UNSEEN: [&str; 5] = ["restore", "--probes", "none", "--format", "none"];
 
 /// A table of one chain and no rules.
-const SMALL: &str =
+pub const SMALL: &str =
     "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n";
 
 /// Runs `work` again and again on a thread of its own until `other` is done.
@@ -68,7 +68,7 @@ fn mangle(count: u32) -> String {
     text + "COMMIT\n"
 }
 
-fn restore(options: &[&str], text: &str) {
+pub fn restore(options: &[&str], text: &str) {
     let words = UNSEEN.iter().chain(options);
     ipt_trace(words).feed(text).expect_success();
 }
@@ -126,7 +126,7 @@ fn disturbances() {
 }
 
 /// Reads a large table over and over while another process restores another table of its family.
-fn read_meanwhile(family: Family, table: &str, options: &[&str]) {
+pub fn read_meanwhile(family: Family, table: &str, options: &[&str]) {
     let tables = Tables::open(family).expect("a socket");
     let size = tables.info(table).expect("the table").size;
     meanwhile(
@@ -155,7 +155,7 @@ fn check_mutex(report: &Value, table: &str) {
 }
 
 /// Holds the lock file while another process waits for it, which looks who it is by itself.
-fn hold_lock_file() {
+pub fn hold_lock_file() {
     let file = File::options()
         .write(true)
         .create(true)
@@ -239,7 +239,7 @@ fn check_waited(cpus: &[u32]) {
 }
 
 /// Everything is measured, what packets pass too.
-fn everything() -> Options {
+pub fn everything() -> Options {
     Options {
         softirqs: true,
         ..Options::default()

@@ -2,6 +2,7 @@
 //! another, each in namespaces of its own.
 
 mod disturbance;
+mod events;
 mod growth;
 mod kprobe;
 mod metrics;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&args, trials.collect()).exit_code();
     }
     // The tests without tables go first: no module is loaded then.
-    let groups: [(&[Test], Option<String>); 13] = [
+    let groups: [(&[Test], Option<String>); 14] = [
         (tables::TESTS, None),
         (trace::WITHOUT_MODULES, None),
         (probes::WITHOUT_MODULES, None),
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         (recorded::TESTS, None),
         (oracle::TESTS, None),
         (disturbance::TESTS, None),
+        (events::TESTS, None),
         (growth::TESTS, growth::missing()),
         (trace::TESTS, None),
         (metrics::TESTS, None),
