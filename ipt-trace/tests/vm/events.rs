@@ -1,5 +1,5 @@
-//! The kernel's own events, read by its own tracer: they must tell the same waits for the mutex and
-//! the lock file, the same IPIs, and delays of softirqs as the program does.
+//! The kernel's own events, read by its own tracer: they must tell the same waits for the mutex, the
+//! lock file and other CPUs, the same IPIs, and delays of softirqs as the program does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +18,15 @@ pub const TESTS: &[Test] = &[("the_kernels_events_say_the_same", compare)];
 
 /// An instance of its own, so that nobody else's events are in it.
 const INSTANCE: &str = "/sys/kernel/tracing/instances/events";
+
+/// Where a thread waits for other CPUs to answer an IPI, by probes of the tracer's own.
+const PROBES: &str = "/sys/kernel/tracing/kprobe_events";
+const SYNC: [&str; 4] = [
+    "p:sync/sync_enter smp_call_function_many_cond",
+    "r:sync/sync_exit smp_call_function_many_cond",
+    "p:sync/sync_enter_one smp_call_function_single",
+    "r:sync/sync_exit_one smp_call_function_single",
+];
 
 /// Enough for what happens in some seconds.
 const BUFFER_KB: &str = "16384";
@@ -58,7 +67,9 @@ impl Tracer {
         for (file, text) in [("trace_clock", "mono"), ("buffer_size_kb", BUFFER_KB)] {
             fs::write(format!("{INSTANCE}/{file}"), text).expect(file);
         }
-        for event in EVENTS.iter().filter(|event| is_there(event)) {
+        fs::write(PROBES, SYNC.join("\n") + "\n").expect(PROBES);
+        let events = EVENTS.iter().filter(|event| is_there(event));
+        for event in events.chain(&["sync"]) {
             fs::write(format!("{INSTANCE}/events/{event}/enable"), "1").expect(event);
         }
         tracer
@@ -78,7 +89,9 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(INSTANCE);
+        let _ = fs::write(format!("{INSTANCE}/events/sync/enable"), "0");
+        let removed = fs::remove_dir(INSTANCE).and_then(|()| fs::write(PROBES, ""));
+        removed.expect("the tracer is put away");
     }
 }
 
@@ -165,10 +178,13 @@ impl Event {
 struct Told {
     mutex_wait_ns: f64,
     sent: u64,
+    sync_ns: f64,
 }
 
 fn told(events: &[Event], tid: u32) -> Told {
     let (mut told, mut in_call, mut waits_since) = (Told::default(), false, None);
+    // A wait for one CPU may be inside one for several.
+    let mut syncs = Vec::new();
     for event in events.iter().filter(|event| event.tid == tid) {
         if let Some(begins) = event.call() {
             in_call = begins;
@@ -180,6 +196,11 @@ fn told(events: &[Event], tid: u32) -> Told {
             if let Some(since) = waits_since.take() {
                 told.mutex_wait_ns += event.ns - since;
             }
+        } else if event.text.starts_with("sync_enter") {
+            syncs.push(event.ns);
+        } else if event.text.starts_with("sync_exit") {
+            let since = syncs.pop().filter(|_| syncs.is_empty());
+            told.sync_ns += since.map_or(0.0, |since| event.ns - since);
         } else if event.is("ipi_send_cpu") || event.is("ipi_send_cpumask") {
             told.sent += event.targets();
         }
@@ -246,19 +267,30 @@ fn check_replaces(report: &Value, events: &[Event]) {
     let replaces = report["replaces"].as_array().expect("replaces");
     // Those of the readings, of the lock file's waiter, and two more.
     assert_eq!(replaces.len(), 5 + 1 + 2);
-    println!("mutex wait, IPIs: ours, the kernel's tracer's, in µs");
-    let (mut waited, mut sent) = (0, 0);
+    println!("mutex wait, IPI sync, IPIs: ours, the kernel's tracer's, in µs");
+    let (mut waited, mut sent, mut synced) = (0, 0, 0.0);
     for replace in replaces {
         let pid = u32::try_from(number(&replace["pid"])).expect("a process id");
         let theirs = told(events, pid);
         let (ours, is_exact) = mutex_wait(replace);
         let ours_sent = number(&replace["ipi"]["sent"]);
+        let ours_synced = float(number(&replace["ipi"]["sync_ns"]));
         println!(
-            "{:9.1} {:9.1} {ours_sent:3} {:3}",
+            "{:9.1} {:9.1} {:9.1} {:9.1} {ours_sent:3} {:3}",
             ours / 1e3,
             theirs.mutex_wait_ns / 1e3,
+            ours_synced / 1e3,
+            theirs.sync_ns / 1e3,
             theirs.sent
         );
+        // Around each wait are the tracer's probes and within them the program's, of which some
+        // are longer than the wait where everything is emulated.
+        let (most, least) = (theirs.sync_ns + NS, theirs.sync_ns / 4.0);
+        assert!(
+            ours_synced <= most && ours_synced >= least,
+            "{theirs:?}: {replace:#}"
+        );
+        synced += theirs.sync_ns;
         if is_there("lock/contention_begin") {
             let fits =
                 agree(ours, theirs.mutex_wait_ns, NS) || !is_exact && theirs.mutex_wait_ns < ours;
@@ -277,6 +309,7 @@ fn check_replaces(report: &Value, events: &[Event]) {
         waited > 0 || !is_there("lock/contention_begin"),
         "nobody waited"
     );
+    assert!(synced > EMULATED_NS, "no IPI was waited for");
     assert!(sent > 0 || !is_there("ipi/ipi_send_cpu"), "no IPI was sent");
 }
 

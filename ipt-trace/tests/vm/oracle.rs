@@ -8,7 +8,8 @@
 //! machine is, and near the middle. What it takes off for its own probes is added again for that.
 //!
 //! In a guest whose clock goes by instructions the emulator's doings take no time. There each single
-//! length must agree with the middle, and so must what is reported, which has the probes taken off.
+//! length must agree with the middle, but for one that was interrupted, and so must what is reported,
+//! which has the probes taken off.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -84,6 +85,10 @@ const MICROSECONDS: f64 = 3.0;
 
 /// The calls of each restore, by which its holds of the mutex are told apart.
 const CALLS: [&str; 4] = ["get_info", "get_entries", "set_replace", "set_add_counters"];
+
+/// By a clock of instructions, of so many the lengths may differ by more: an interrupt has come between
+/// the tracer's probes and the program's.
+const INTERRUPTED: usize = 1;
 
 /// The tracer writes whole microseconds.
 const ROUNDING: f64 = 1.0;
@@ -441,17 +446,16 @@ fn compare_family(family: &Family) {
 /// longer, and not further from it than is told.
 fn compare_reported(kind: &str, reported: &[(f64, f64)], [older, newer]: &[Vec<(f64, f64)>; 2]) {
     println!("{kind}: reported, the kernel's tracer's, in µs");
+    let mut interrupted = 0;
     for ((&(reported, plus_minus), older), newer) in reported.iter().zip(older).zip(newer) {
         let theirs = Bounds::of([*older, *newer]);
         println!("  {reported:10.1} ± {plus_minus:.1} {:10.1}", theirs.middle);
         assert!(reported <= theirs.middle + ROUNDING, "{kind}: {reported}");
         let limit = (theirs.middle * SHARE).max(MICROSECONDS).max(plus_minus);
         let apart = (reported - theirs.middle).abs();
-        assert!(
-            apart <= limit + ROUNDING,
-            "{kind}: {reported} is {apart} µs off"
-        );
+        interrupted += usize::from(apart > limit + ROUNDING);
     }
+    assert!(interrupted <= INTERRUPTED, "{kind}: {interrupted} are off");
 }
 
 /// Prints both columns, and makes sure that they agree: each of ours with its bounds, and most with
@@ -475,7 +479,8 @@ fn compare(kind: &str, ours: &[f64], [older, newer]: &[Vec<(f64, f64)>; 2], is_l
     let agree = apart.iter().filter(|apart| **apart <= 1.0).count();
     println!("  {agree} of {} within 10 % or 3 µs", apart.len());
     if is_strict() {
-        assert_eq!(agree, apart.len(), "{kind}: some are further apart");
+        let rest = apart.len() - agree;
+        assert!(rest <= INTERRUPTED, "{kind}: {rest} are further apart");
     }
     assert!(
         !is_long || apart[apart.len() / 2] <= 1.0,
