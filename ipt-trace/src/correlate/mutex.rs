@@ -39,11 +39,12 @@ pub(super) fn mutex(events: &Events<'_>, context: &Context<'_>) -> Mutex {
         .filter(|(_, stretch)| !events.in_lookup(stretch.start_ns))
         .map(|(_, stretch)| stretch.ns())
         .sum();
+    let holds = held(events);
     Mutex {
         wait: wait(events, &contentions, known),
-        hold: hold(events)
+        hold: hold(events, &holds)
             .map(|hold| hold.after_losses(context.may_miss(&[Site::LockExit, Site::Unlock]))),
-        hold_probes_ns: hold_probes(events, context),
+        hold_probes_ns: hold_probes(events, &holds, context),
         elsewhere: (known && events.complete && !events.lookups.is_empty())
             .then(|| at_most_or_zero(elsewhere)),
     }
@@ -93,10 +94,9 @@ fn creates_table(events: &Events<'_>, lookup: Stretch) -> bool {
 }
 
 /// The hold: from a lookup that found its table to the unlock, else the best bound there is.
-fn hold(events: &Events<'_>) -> Option<Measured> {
-    let holds = held(events);
+fn hold(events: &Events<'_>, holds: &[Stretch]) -> Option<Measured> {
     if !holds.is_empty() {
-        return Measured::sum(holds.into_iter().map(|hold| Measured::exact(hold.ns())));
+        return Measured::sum(holds.iter().map(|hold| Measured::exact(hold.ns())));
     }
     if !events.complete || events.failed() {
         return None;
@@ -113,10 +113,10 @@ fn hold(events: &Events<'_>) -> Option<Measured> {
 
 /// What the probes cost in the holds: as much as the two ends of a window for each hit, less one,
 /// since a hold begins in the middle of one and ends in that of another.
-fn hold_probes(events: &Events<'_>, context: &Context<'_>) -> Option<u64> {
+fn hold_probes(events: &Events<'_>, holds: &[Stretch], context: &Context<'_>) -> Option<u64> {
     let cost = context.calibration?.window.ns;
-    let hits = |hold| events.within(hold).len().saturating_sub(1) as u64;
-    let hits = held(events).into_iter().map(hits);
+    let hits = |hold: &Stretch| events.within(*hold).len().saturating_sub(1) as u64;
+    let hits = holds.iter().map(hits);
     hits.reduce(|all, hits| all + hits)
         .map(|hits| hits.saturating_mul(cost))
 }

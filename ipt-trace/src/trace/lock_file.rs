@@ -53,10 +53,8 @@ impl LockFile {
         }
         // Who had it meanwhile, others' records say.
         let all: Vec<_> = self.0.values().flatten().copied().collect();
-        let uses = lock_uses(&all, lossy).into_iter();
-        uses.filter(|one| one.pid == pid)
-            .find(|one| one.is_same(&own))
-            .or(Some(own))
+        let mut uses = lock_uses(&all, lossy).into_iter();
+        uses.find(|one| one.is_same(&own)).or(Some(own))
     }
 
     /// A process's records.

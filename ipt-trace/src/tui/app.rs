@@ -45,7 +45,7 @@ pub struct Input {
 /// The list as it was when it was paused.
 #[derive(Debug)]
 pub(super) struct Paused {
-    events: Vec<Arc<Event>>,
+    events: VecDeque<Arc<Event>>,
     /// How many events there had been.
     told: u64,
 }
@@ -152,17 +152,23 @@ impl App {
     /// Forgets the differences of events that are not kept any more.
     fn forget_diffs(&mut self) {
         let oldest = self.oldest();
-        self.diffs.retain(|number, _| *number >= oldest);
+        while let Some(first) = self.diffs.first_entry()
+            && *first.key() < oldest
+        {
+            first.remove();
+        }
     }
 
     /// The number of the first event that is kept.
     fn oldest(&self) -> u64 {
-        let paused = self
-            .paused
-            .as_ref()
-            .and_then(|paused| paused.events.first());
-        let first = paused.or(self.events.front());
+        let first = self.listed().front().or(self.events.front());
         first.map_or(0, |event| event.number)
+    }
+
+    /// The events that the list shows, before they are filtered and sorted.
+    fn listed(&self) -> &VecDeque<Arc<Event>> {
+        let paused = self.paused.as_ref();
+        paused.map_or(&self.events, |paused| &paused.events)
     }
 
     fn add_diff(&mut self, diff: &Arc<Diff>) {
@@ -178,10 +184,7 @@ impl App {
             let like = |filter: &Filter| filter.passes(event);
             self.filter.as_ref().is_none_or(like)
         };
-        let mut shown: Vec<_> = match &self.paused {
-            Some(paused) => paused.events.iter().filter(passes).cloned().collect(),
-            None => self.events.iter().filter(passes).cloned().collect(),
-        };
+        let mut shown: Vec<_> = self.listed().iter().filter(passes).cloned().collect();
         self.order.sort(&mut shown);
         shown
     }
@@ -216,7 +219,7 @@ impl App {
         self.paused = match self.paused {
             Some(_) => None,
             None => Some(Paused {
-                events: self.events.iter().cloned().collect(),
+                events: self.events.clone(),
                 told: self.told,
             }),
         };
