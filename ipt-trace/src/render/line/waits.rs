@@ -1,9 +1,12 @@
 //! Who others waited for, below an event's line.
 
-use super::{clean, narrow, paint};
+use super::{narrow, paint};
 use crate::{
-    correlate::{Certainty, Measured, Quality},
-    render::Style,
+    correlate::{Measured, Quality},
+    render::{
+        Style,
+        text::page::{known, likely, who},
+    },
     report::MutexHolder,
     trace::Event,
 };
@@ -33,23 +36,13 @@ pub fn below(event: &Event, style: &Style) -> Vec<u8> {
 
 fn of_mutex(holder: &MutexHolder) -> String {
     let who = who(holder.comm.as_deref(), holder.pid);
-    let likely = match holder.certainty {
-        Certainty::Seen => "",
-        Certainty::Likely => "likely ",
-    };
+    let likely = likely(holder.certainty);
     let what = holder.call.map_or_else(String::new, |call| {
-        let table = holder
-            .table
-            .as_deref()
-            .map_or_else(|| "?".to_owned(), clean);
+        let table = known(holder.table.as_deref());
         format!(", for {} of {table}", call.name())
     });
     let held = held(holder.ns, holder.quality);
     format!("{who} {likely}held the mutex for {held} of the wait{what}")
-}
-
-fn who(comm: Option<&str>, pid: u32) -> String {
-    format!("{} (pid {pid})", comm.map_or_else(|| "?".to_owned(), clean))
 }
 
 fn held(ns: u64, quality: Quality) -> String {

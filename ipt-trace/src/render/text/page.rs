@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 
 use anstyle::Style as Ansi;
 
-use crate::{correlate::Quality, render::Style, report::words};
+use crate::{
+    correlate::{Certainty, Quality},
+    render::Style,
+    report::words,
+};
 
 /// How wide a line may be.
 const WIDTH: usize = 80;
@@ -136,6 +140,24 @@ pub fn paint(ansi: Ansi, text: &str) -> String {
 pub fn clean(text: &str) -> String {
     let visible = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(visible).collect()
+}
+
+/// A name from elsewhere, `?` if it is not known.
+pub fn known(name: Option<&str>) -> String {
+    name.map_or_else(|| "?".to_owned(), clean)
+}
+
+/// A process, by its comm and number.
+pub fn who(comm: Option<&str>, pid: u32) -> String {
+    format!("{} (pid {pid})", known(comm))
+}
+
+/// What stands before what somebody did, if that is not certain.
+pub const fn likely(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Seen => "",
+        Certainty::Likely => "likely ",
+    }
 }
 
 /// Lines of at most this many characters, broken at blanks; a longer word has its own.

@@ -2,9 +2,9 @@
 
 use anstyle::Style as Ansi;
 
-use super::page::{Page, clean, paint};
+use super::page::{Page, clean, known, likely, paint, who};
 use crate::{
-    correlate::{Call, Certainty, Quality, WindowKind},
+    correlate::{Call, Quality, WindowKind},
     report::{Ipi, IpiCause, Mutex, MutexCall, Phase, Precision, Replace, Window, words},
 };
 
@@ -256,24 +256,15 @@ fn mutex(page: &mut Page, mutex: &Mutex) {
 fn holders(page: &mut Page, call: &MutexCall) {
     for holder in &call.holders {
         let length = page.measured(holder.ns, holder.quality);
-        let comm = holder.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
-        let likely = match holder.certainty {
-            Certainty::Seen => "",
-            Certainty::Likely => "likely ",
-        };
+        let who = who(holder.comm.as_deref(), holder.pid);
+        let likely = likely(holder.certainty);
         let what = holder.call.map_or("a call", Call::name);
-        let table = holder
-            .table
-            .as_deref()
-            .map_or_else(|| "?".to_owned(), clean);
+        let table = known(holder.table.as_deref());
         let netns = holder
             .netns
             .map(|netns| format!(", netns {netns}"))
             .unwrap_or_default();
-        let note = format!(
-            "{likely}by {comm} (pid {}) in {what} of {table}{netns}",
-            holder.pid
-        );
+        let note = format!("{likely}by {who} in {what} of {table}{netns}");
         page.row(page.style.bad, "  held", &length, &note);
     }
     if let (Some(ns @ 1_000..), Some(quality)) = (call.unexplained_ns, call.unexplained_quality) {

@@ -1,6 +1,6 @@
 //! What follows the tables: neighbours, softirqs, and what is not known.
 
-use super::page::{Page, clean, paint};
+use super::page::{Page, clean, known, paint, who};
 use crate::report::{LockFileHolder, Missing, Other, OtherKind, Report, words};
 
 /// What else the command did, and what other processes did meanwhile.
@@ -25,8 +25,8 @@ pub(super) fn others(page: &mut Page, report: &Report) {
 
 /// What one process did.
 fn other(page: &mut Page, other: &Other) {
-    let comm = other.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
-    let table = other.table.as_deref().map_or_else(|| "?".to_owned(), clean);
+    let who = who(other.comm.as_deref(), other.pid);
+    let table = known(other.table.as_deref());
     let family = other.family.map_or("?", |family| family.name());
     let did = match other.kind {
         OtherKind::Replace => "replaced",
@@ -44,12 +44,11 @@ fn other(page: &mut Page, other: &Other) {
         }
         _ => String::new(),
     };
-    let pid = other.pid;
     let netns = match other.netns {
         Some(netns) => format!(" in netns {netns}"),
         None => String::new(),
     };
-    let text = format!("{comm} (pid {pid}) {did} {table} ({family}){netns}{times}: {took}{held}");
+    let text = format!("{who} {did} {table} ({family}){netns}{times}: {took}{held}");
     page.wrapped(anstyle::Style::new(), "  ", &text);
 }
 
@@ -66,7 +65,7 @@ pub(super) fn lock_file(page: &mut Page, report: &Report) {
     page.blank();
     page.heading("The lock file, meanwhile");
     for one in others {
-        let comm = one.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let who = who(one.comm.as_deref(), one.pid);
         let held = match (one.hold_ns, one.hold_quality) {
             (Some(ns), Some(quality)) => format!("held it for {}", page.measured(ns, quality)),
             _ => "never got it".to_owned(),
@@ -81,7 +80,7 @@ pub(super) fn lock_file(page: &mut Page, report: &Report) {
             String::new()
         };
         let by = holders(page, &one.holders);
-        let text = format!("{comm} (pid {}) {held}{times}{waited}{by}", one.pid);
+        let text = format!("{who} {held}{times}{waited}{by}");
         page.wrapped(anstyle::Style::new(), "  ", &text);
     }
 }
@@ -89,9 +88,9 @@ pub(super) fn lock_file(page: &mut Page, report: &Report) {
 /// Who held the lock file while somebody waited.
 pub(super) fn holders(page: &mut Page, holders: &[LockFileHolder]) -> String {
     let each = holders.iter().map(|holder| {
-        let comm = holder.comm.as_deref().map_or_else(|| "?".to_owned(), clean);
+        let who = who(holder.comm.as_deref(), holder.pid);
         let ns = page.measured(holder.ns, holder.quality);
-        format!("{comm} (pid {}) for {ns}", holder.pid)
+        format!("{who} for {ns}")
     });
     match each.collect::<Vec<_>>().join(", ").as_str() {
         "" => String::new(),
